@@ -1,0 +1,3 @@
+//! One binary that links every service and picks by Thanos' verb.
+
+fn main() {}

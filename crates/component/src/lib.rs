@@ -1,0 +1,1 @@
+//! What every service needs once: flags, HTTP, gRPC, probes, logs, metrics, budget.

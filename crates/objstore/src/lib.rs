@@ -1,0 +1,1 @@
+//! The Bucket trait, its providers and wrappers; knows no blocks.

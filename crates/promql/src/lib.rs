@@ -1,0 +1,1 @@
+//! PromQL: parser, engine and the Queryable trait it consumes.

@@ -1,0 +1,1 @@
+//! The Prometheus API over many StoreAPIs.

@@ -1,0 +1,1 @@
+//! StoreAPI over one Prometheus, and its uploads.

@@ -1,0 +1,1 @@
+//! Generated Thanos gRPC messages and lossless conversions, nothing else.

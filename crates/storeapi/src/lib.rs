@@ -1,0 +1,1 @@
+//! What StoreAPI servers and clients share.

@@ -1,0 +1,1 @@
+//! Prometheus block bytes, read and written; never a bucket.
