@@ -3,8 +3,23 @@
 //! Holds the shapes and their conversions. It knows no chunk encoding and no PromQL function.
 //! Invariant: a [`FloatHistogram`] has absolute bucket counts; a [`Histogram`] has deltas, as
 //! Prometheus' `model/histogram` stores them. Schemas: -4..=8 exponential, -53 custom buckets.
+//! Read next: `buckets` (layout and bounds), `arith` (sums), `reset` (counter resets), `trim`,
+//! `text` (printed forms).
+
+mod arith;
+mod bounds;
+mod buckets;
+mod reset;
+#[cfg(test)]
+mod tests;
+mod text;
+mod trim;
 
 use std::sync::Arc;
+
+pub use arith::{IncompatibleSchema, Outcome, kahan_inc};
+pub use buckets::{Bucket, InvalidHistogram};
+pub use text::format_g;
 
 /// The schema number of histograms with custom bucket bounds.
 pub const CUSTOM_BUCKETS_SCHEMA: i32 = -53;
@@ -114,4 +129,45 @@ fn absolute(deltas: &[i64]) -> Vec<f64> {
             at as f64
         })
         .collect()
+}
+
+impl FloatHistogram {
+    /// Whether the buckets are custom ones (schema -53).
+    #[inline]
+    pub fn uses_custom_buckets(&self) -> bool {
+        self.schema == CUSTOM_BUCKETS_SCHEMA
+    }
+
+    /// The upper bounds of custom buckets; empty for exponential ones.
+    pub fn custom_bounds(&self) -> &[f64] {
+        self.custom_values.as_deref().unwrap_or(&[])
+    }
+
+    /// Bytes that Prometheus counts for one histogram in memory (its `FloatHistogram.Size`).
+    pub fn size(&self) -> usize {
+        168 + 8
+            * (self.positive_spans.len()
+                + self.negative_spans.len()
+                + self.positive_buckets.len()
+                + self.negative_buckets.len()
+                + self.custom_bounds().len())
+    }
+
+    /// Bit-wise equality of data: layout, counts, sum and zero bucket; the counter reset hint is
+    /// not data.
+    pub fn data_eq(&self, other: &FloatHistogram) -> bool {
+        let bits = |a: &[f64], b: &[f64]| {
+            a.len() == b.len() && a.iter().zip(b).all(|(x, y)| x.to_bits() == y.to_bits())
+        };
+        self.schema == other.schema
+            && self.count.to_bits() == other.count.to_bits()
+            && self.sum.to_bits() == other.sum.to_bits()
+            && (!self.uses_custom_buckets() || self.custom_bounds() == other.custom_bounds())
+            && self.zero_threshold == other.zero_threshold
+            && self.zero_count.to_bits() == other.zero_count.to_bits()
+            && buckets::same_layout(&self.negative_spans, &other.negative_spans)
+            && bits(&self.negative_buckets, &other.negative_buckets)
+            && buckets::same_layout(&self.positive_spans, &other.positive_spans)
+            && bits(&self.positive_buckets, &other.positive_buckets)
+    }
 }
