@@ -1,0 +1,101 @@
+//! A [`Store`] at the other end of a gRPC channel.
+//!
+//! Holds the three calls over the fast codec and announces the chunk encodings we read. It does not
+//! know how the channel was built, nor whether the peer is up (`endpoints` does). Invariant:
+//! dropping a stream resets the call at the peer.
+
+use async_trait::async_trait;
+use futures::StreamExt;
+use storeapi_proto::thanos;
+use tonic::codegen::{Body, StdError};
+use tonic::{Request, Status};
+
+use crate::codec::ClientCodec;
+use crate::store::{Call, SeriesStream, Store};
+
+/// A remote StoreAPI over a channel (or any other tonic client service).
+#[derive(Clone, Debug)]
+pub struct RemoteStore<C> {
+    channel: C,
+}
+
+impl<C> RemoteStore<C> {
+    /// A client over `channel`.
+    pub fn new(channel: C) -> Self {
+        RemoteStore { channel }
+    }
+}
+
+impl<C> RemoteStore<C>
+where
+    C: tonic::client::GrpcService<tonic::body::Body> + Clone + Send + Sync + 'static,
+    C::ResponseBody: Body<Data = bytes::Bytes> + Send + 'static,
+    <C::ResponseBody as Body>::Error: Into<StdError> + Send,
+    C::Future: Send,
+{
+    async fn ready(&self) -> Result<tonic::client::Grpc<C>, Status> {
+        let mut grpc = tonic::client::Grpc::new(self.channel.clone())
+            .max_decoding_message_size(i32::MAX as usize)
+            .max_encoding_message_size(i32::MAX as usize);
+        grpc.ready().await.map_err(|e| Status::unavailable(chain(e.into())))?;
+        Ok(grpc)
+    }
+
+    async fn unary<Q, A>(&self, path: &'static str, message: Q, call: &Call) -> Result<A, Status>
+    where
+        Q: prost::Message + Send + Sync + 'static,
+        A: prost::Message + Default + Send + Sync + 'static,
+    {
+        let mut request = Request::new(message);
+        call.to_metadata(request.metadata_mut());
+        let path = http::uri::PathAndQuery::from_static(path);
+        let codec = tonic_prost::ProstCodec::default();
+        Ok(self.ready().await?.unary(request, path, codec).await?.into_inner())
+    }
+}
+
+/// An error with its causes, outermost first.
+fn chain(error: StdError) -> String {
+    let mut text = error.to_string();
+    let mut at = error.source();
+    while let Some(cause) = at {
+        text = format!("{text}: {cause}");
+        at = cause.source();
+    }
+    text
+}
+
+#[async_trait]
+impl<C> Store for RemoteStore<C>
+where
+    C: tonic::client::GrpcService<tonic::body::Body> + Clone + Send + Sync + 'static,
+    C::ResponseBody: Body<Data = bytes::Bytes> + Send + 'static,
+    <C::ResponseBody as Body>::Error: Into<StdError> + Send,
+    C::Future: Send,
+{
+    async fn series(&self, message: thanos::SeriesRequest, call: Call) -> Result<SeriesStream, Status> {
+        let mut request = Request::new(message);
+        call.to_metadata(request.metadata_mut());
+        let path = http::uri::PathAndQuery::from_static("/thanos.Store/Series");
+        let codec = ClientCodec::<thanos::SeriesRequest>::default();
+        let stream = self.ready().await?.server_streaming(request, path, codec).await?.into_inner();
+        // A frame without content says nothing.
+        Ok(stream.filter_map(|item| async move { item.transpose() }).boxed())
+    }
+
+    async fn label_names(
+        &self,
+        message: thanos::LabelNamesRequest,
+        call: Call,
+    ) -> Result<thanos::LabelNamesResponse, Status> {
+        self.unary("/thanos.Store/LabelNames", message, &call).await
+    }
+
+    async fn label_values(
+        &self,
+        message: thanos::LabelValuesRequest,
+        call: Call,
+    ) -> Result<thanos::LabelValuesResponse, Status> {
+        self.unary("/thanos.Store/LabelValues", message, &call).await
+    }
+}
