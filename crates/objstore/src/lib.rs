@@ -1,1 +1,14 @@
-//! The Bucket trait, its providers and wrappers; knows no blocks.
+//! Object storage behind one narrow trait.
+//!
+//! Holds the [`Bucket`] trait, its providers, the wrappers that carry policy (metrics, retries, a
+//! prefix) and Thanos' YAML. It knows no block and no label. Invariant: a listing, a range past the
+//! end and a missing key mean the same for every provider; `testing` proves it. Start with `bucket`.
+
+pub mod bucket;
+pub mod error;
+pub mod memory;
+
+pub use bucket::{
+    Attributes, Bucket, BucketExt, Entry, EntryStream, ListOptions, ObjectStream, SharedBucket, UploadBody,
+};
+pub use error::{Error, ErrorKind, Result};
