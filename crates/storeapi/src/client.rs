@@ -99,3 +99,17 @@ where
         self.unary("/thanos.Store/LabelValues", message, &call).await
     }
 }
+
+#[async_trait]
+impl<C> crate::endpoints::Peer for RemoteStore<C>
+where
+    C: tonic::client::GrpcService<tonic::body::Body> + Clone + Send + Sync + 'static,
+    C::ResponseBody: Body<Data = bytes::Bytes> + Send + 'static,
+    <C::ResponseBody as Body>::Error: Into<StdError> + Send,
+    C::Future: Send,
+{
+    async fn info(&self) -> Result<storeapi_proto::info::InfoResponse, Status> {
+        let message = storeapi_proto::info::InfoRequest {};
+        self.unary("/thanos.info.Info/Info", message, &Call::internal("")).await
+    }
+}

@@ -12,6 +12,7 @@ pub mod batch;
 pub mod client;
 pub mod codec;
 pub mod encoding;
+pub mod endpoints;
 pub mod external_labels;
 pub mod merge;
 pub mod series;
