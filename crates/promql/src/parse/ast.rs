@@ -533,9 +533,8 @@ pub struct Binary {
     pub lhs: NodeId,
     /// Right operand.
     pub rhs: NodeId,
-    /// How to match, where both operands are vectors; else `None`. Plain one-to-one matching on all
-    /// labels is `Some(None)`'s job: it is held as `matching: None` in the box to keep long chains
-    /// small, see [`Binary::matching`].
+    /// Matching that is not plain one-to-one on all labels; read it with [`Binary::matching`]. Boxed
+    /// and absent by default, so that long chains stay small.
     pub(super) matching: Option<Box<VectorMatching>>,
     /// Whether both operands are vectors.
     pub(super) vectors: bool,

@@ -199,6 +199,9 @@ mod tests {
         assert_eq!((f.min_args(), f.max_args(), f.gate), (3, Some(12), Gate::Experimental));
         assert_eq!(lookup("Rate"), None);
         assert_eq!(lookup("xrate").unwrap().gate, Gate::Extended);
-        assert_eq!((lookup("label_join").unwrap().min_args(), lookup("label_join").unwrap().max_args()), (3, None));
+        assert_eq!(
+            (lookup("label_join").unwrap().min_args(), lookup("label_join").unwrap().max_args()),
+            (3, None)
+        );
     }
 }

@@ -8,7 +8,7 @@ pub mod ast;
 pub mod functions;
 
 pub use ast::{
-    AggregateOp, Aggregate, Ast, At, Binary, BinaryOp, Cardinality, DurationArg, DurationOp, Expr, Extended, Node,
-    NodeId, Span, Subquery, UnaryOp, ValueType, VectorMatching, VectorSelector,
+    Aggregate, AggregateOp, Ast, At, Binary, BinaryOp, Cardinality, DurationArg, DurationOp, Expr, Extended,
+    Node, NodeId, Span, Subquery, UnaryOp, ValueType, VectorMatching, VectorSelector,
 };
 pub use functions::Function;
