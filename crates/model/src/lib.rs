@@ -5,6 +5,7 @@
 //! comparing two label sets never needs preparation. Read `labels` first, then `sample`.
 
 pub mod budget;
+pub mod gofmt;
 pub mod histogram;
 pub mod labels;
 pub mod matcher;

@@ -1,0 +1,158 @@
+//! Text as Go writes it: quoted strings and floating-point numbers.
+//!
+//! Holds the few formats of Go's `strconv` and `fmt` that appear in Prometheus' answers and error
+//! texts. It knows no message. Invariant: for every input the bytes are those of Go 1.26.
+
+use std::fmt::Write as _;
+
+mod printable;
+
+/// Quotes as Go's `strconv.Quote`: printable runes stay, the rest is escaped.
+pub fn quote(s: &str) -> String {
+    let mut out = String::with_capacity(s.len() + 2);
+    write_quoted(&mut out, s.as_bytes());
+    out
+}
+
+/// Quotes bytes as Go's `strconv.Quote`: bytes that are not UTF-8 become `\xNN`.
+pub fn quote_bytes(s: &[u8]) -> String {
+    let mut out = String::with_capacity(s.len() + 2);
+    write_quoted(&mut out, s);
+    out
+}
+
+/// Appends [`quote_bytes`] to `out`.
+pub fn write_quoted(out: &mut String, s: &[u8]) {
+    out.push('"');
+    for chunk in s.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            write_rune(out, c, '"');
+        }
+        for b in chunk.invalid() {
+            let _ = write!(out, "\\x{b:02x}");
+        }
+    }
+    out.push('"');
+}
+
+/// Quotes one code point as Go's `%q` does: in single quotes.
+pub fn quote_rune(c: char) -> String {
+    let mut out = String::from("'");
+    write_rune(&mut out, c, '\'');
+    out.push('\'');
+    out
+}
+
+/// Describes one code point as Go's `%#U` does: `U+0061 'a'`, without the quoted part where it is
+/// not printable.
+pub fn unicode_name(c: char) -> String {
+    let mut out = format!("U+{:04X}", c as u32);
+    if is_print(c) {
+        let _ = write!(out, " '{c}'");
+    }
+    out
+}
+
+/// Go's `strconv.IsPrint`.
+pub fn is_print(c: char) -> bool {
+    printable::is_print(c as u32)
+}
+
+fn write_rune(out: &mut String, c: char, quote: char) {
+    match c {
+        c if c == quote || c == '\\' => {
+            out.push('\\');
+            out.push(c);
+        }
+        c if is_print(c) => out.push(c),
+        '\u{7}' => out.push_str("\\a"),
+        '\u{8}' => out.push_str("\\b"),
+        '\u{c}' => out.push_str("\\f"),
+        '\n' => out.push_str("\\n"),
+        '\r' => out.push_str("\\r"),
+        '\t' => out.push_str("\\t"),
+        '\u{b}' => out.push_str("\\v"),
+        c => {
+            let n = c as u32;
+            let _ = match n {
+                0..0x20 | 0x7f => write!(out, "\\x{n:02x}"),
+                0x20..0x10000 => write!(out, "\\u{n:04x}"),
+                _ => write!(out, "\\U{n:08x}"),
+            };
+        }
+    }
+}
+
+/// Formats as Go's `strconv.FormatFloat(v, 'f', -1, 64)`: the shortest digits that read back the
+/// same, never an exponent; `+Inf`, `-Inf`, `NaN`. This is how samples are written.
+pub fn float(v: f64) -> String {
+    let mut out = String::new();
+    write_float(&mut out, v);
+    out
+}
+
+/// Appends [`float`] to `out`.
+pub fn write_float(out: &mut String, v: f64) {
+    match special(v) {
+        Some(text) => out.push_str(text),
+        // Rust's `Display` also writes the shortest digits without an exponent.
+        None => {
+            let _ = write!(out, "{v}");
+        }
+    }
+}
+
+/// Formats as Go's `%v` and `strconv.FormatFloat(v, 'g', -1, 64)`: the shortest digits, written
+/// with an exponent below 1e-4 and from 1e6 up.
+pub fn float_g(v: f64) -> String {
+    if let Some(text) = special(v) {
+        return text.to_owned();
+    }
+    let shortest = format!("{v:e}");
+    let (_, exponent) = split_exponent(&shortest);
+    if (-4..6).contains(&exponent) {
+        return format!("{v}");
+    }
+    float_e(v)
+}
+
+/// Formats as Go's `strconv.FormatFloat(v, 'e', -1, 64)`: `1.5e+06`.
+pub fn float_e(v: f64) -> String {
+    if let Some(text) = special(v) {
+        return text.to_owned();
+    }
+    let shortest = format!("{v:e}");
+    let (digits, exponent) = split_exponent(&shortest);
+    let sign = if exponent < 0 { '-' } else { '+' };
+    format!("{digits}e{sign}{:02}", exponent.unsigned_abs())
+}
+
+/// Formats as Go's `%.Nf`, rounding the exact value half to even.
+pub fn float_fixed(v: f64, decimals: usize) -> String {
+    match special(v) {
+        Some(text) => text.to_owned(),
+        None => format!("{v:.decimals$}"),
+    }
+}
+
+fn special(v: f64) -> Option<&'static str> {
+    if v.is_nan() {
+        Some("NaN")
+    } else if v == f64::INFINITY {
+        Some("+Inf")
+    } else if v == f64::NEG_INFINITY {
+        Some("-Inf")
+    } else {
+        None
+    }
+}
+
+fn split_exponent(text: &str) -> (&str, i32) {
+    match text.split_once('e') {
+        Some((digits, exponent)) => (digits, exponent.parse().unwrap_or(0)),
+        None => (text, 0),
+    }
+}
+
+#[cfg(test)]
+mod tests;
