@@ -4,10 +4,12 @@
 //! ask here. It knows no index. Invariant: a regular expression is anchored at both ends and has
 //! Go's RE2 meaning (Prometheus `model/labels/regexp.go`).
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::labels::{is_legacy_label_name, quote};
+use crate::gofmt::{quote, quote_bytes};
+use crate::labels::is_legacy_label_name;
 
 /// The four ways to match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -52,6 +54,15 @@ pub struct Matcher {
     /// The value or pattern as given.
     pub value: String,
     regexp: Option<Arc<regex::Regex>>,
+    /// The name and value as given, where they are not UTF-8 (PromQL escapes can spell such bytes).
+    raw: Option<Arc<Raw>>,
+}
+
+/// A name and a value of which at least one is not UTF-8.
+#[derive(PartialEq, Eq)]
+struct Raw {
+    name: Vec<u8>,
+    value: Vec<u8>,
 }
 
 impl Matcher {
@@ -72,20 +83,46 @@ impl Matcher {
                     .map_err(|e| MatcherError { text: format!("error parsing regexp: {e}") })?,
             )),
         };
-        Ok(Matcher { kind, name: name.into(), value, regexp })
+        Ok(Matcher { kind, name: name.into(), value, regexp, raw: None })
+    }
+
+    /// Builds a matcher from bytes. Where they are not UTF-8, `name` and `value` hold them with
+    /// replacement characters, the text form keeps them, and no label is ever equal to them.
+    ///
+    /// # Errors
+    /// [`MatcherError`] with Go's text for an invalid pattern.
+    pub fn from_bytes(kind: MatchType, name: &[u8], value: &[u8]) -> Result<Self, MatcherError> {
+        let (text, lossy) = (String::from_utf8_lossy(name), String::from_utf8_lossy(value));
+        let raw = matches!(text, Cow::Owned(_)) || matches!(lossy, Cow::Owned(_));
+        if matches!(lossy, Cow::Owned(_)) && matches!(kind, MatchType::Regexp | MatchType::NotRegexp) {
+            return Err(MatcherError { text: format!("error parsing regexp: invalid UTF-8: `{lossy}`") });
+        }
+        let mut matcher = Matcher::new(kind, text, lossy)?;
+        if raw {
+            matcher.raw = Some(Arc::new(Raw { name: name.to_vec(), value: value.to_vec() }));
+        }
+        Ok(matcher)
+    }
+
+    /// The value quoted as Go's `strconv.Quote` does.
+    pub fn quoted_value(&self) -> String {
+        match &self.raw {
+            Some(raw) => quote_bytes(&raw.value),
+            None => quote(&self.value),
+        }
     }
 
     /// An equality matcher, which cannot fail.
     pub fn equal(name: impl Into<String>, value: impl Into<String>) -> Self {
-        Matcher { kind: MatchType::Equal, name: name.into(), value: value.into(), regexp: None }
+        Matcher { kind: MatchType::Equal, name: name.into(), value: value.into(), regexp: None, raw: None }
     }
 
     /// Whether `value` satisfies the condition; a missing label is the empty string.
     #[inline]
     pub fn matches(&self, value: &str) -> bool {
         match self.kind {
-            MatchType::Equal => self.value == value,
-            MatchType::NotEqual => self.value != value,
+            MatchType::Equal => self.value == value && self.raw.is_none(),
+            MatchType::NotEqual => self.value != value || self.raw.is_some(),
             MatchType::Regexp => self.regexp.as_ref().is_some_and(|r| r.is_match(value)),
             MatchType::NotRegexp => !self.regexp.as_ref().is_some_and(|r| r.is_match(value)),
         }
@@ -120,7 +157,7 @@ impl Matcher {
 
 impl PartialEq for Matcher {
     fn eq(&self, other: &Self) -> bool {
-        (self.kind, &self.name, &self.value) == (other.kind, &other.name, &other.value)
+        (self.kind, &self.name, &self.value, &self.raw) == (other.kind, &other.name, &other.value, &other.raw)
     }
 }
 
@@ -138,8 +175,9 @@ impl fmt::Display for Matcher {
         if is_legacy_label_name(&self.name) {
             f.write_str(&self.name)?;
         } else {
-            f.write_str(&quote(&self.name))?;
+            let name = self.raw.as_ref().map_or(self.name.as_bytes(), |raw| &raw.name);
+            f.write_str(&quote_bytes(name))?;
         }
-        write!(f, "{}{}", self.kind.as_str(), quote(&self.value))
+        write!(f, "{}{}", self.kind.as_str(), self.quoted_value())
     }
 }
