@@ -9,6 +9,7 @@ pub mod gofmt;
 pub mod histogram;
 pub mod labels;
 pub mod matcher;
+pub mod regexp;
 pub mod sample;
 pub mod time;
 

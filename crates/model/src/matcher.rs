@@ -1,8 +1,11 @@
 //! Label matchers and the one implementation of their regular expressions.
 //!
 //! Holds the four match types and decides whether a value matches; store, querier and engine all
-//! ask here. It knows no index. Invariant: a regular expression is anchored at both ends and has
+//! ask here. Patterns are parsed by `regexp` and recognised as `matcher::pattern` finds fastest. It
+//! knows no index. Invariant: a regular expression is anchored at both ends and has
 //! Go's RE2 meaning (Prometheus `model/labels/regexp.go`).
+
+mod pattern;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,6 +13,7 @@ use std::sync::Arc;
 
 use crate::gofmt::{quote, quote_bytes};
 use crate::labels::is_legacy_label_name;
+use pattern::Pattern;
 
 /// The four ways to match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -53,7 +57,7 @@ pub struct Matcher {
     pub name: String,
     /// The value or pattern as given.
     pub value: String,
-    regexp: Option<Arc<regex::Regex>>,
+    pattern: Option<Arc<Pattern>>,
     /// The name and value as given, where they are not UTF-8 (PromQL escapes can spell such bytes).
     raw: Option<Arc<Raw>>,
 }
@@ -76,14 +80,14 @@ impl Matcher {
         value: impl Into<String>,
     ) -> Result<Self, MatcherError> {
         let value = value.into();
-        let regexp = match kind {
+        let pattern = match kind {
             MatchType::Equal | MatchType::NotEqual => None,
-            MatchType::Regexp | MatchType::NotRegexp => Some(Arc::new(
-                regex::Regex::new(&format!("^(?s:{value})$"))
-                    .map_err(|e| MatcherError { text: format!("error parsing regexp: {e}") })?,
-            )),
+            MatchType::Regexp | MatchType::NotRegexp => {
+                let pattern = Pattern::new(&value).map_err(|e| MatcherError { text: e.to_string() })?;
+                Some(Arc::new(pattern))
+            }
         };
-        Ok(Matcher { kind, name: name.into(), value, regexp, raw: None })
+        Ok(Matcher { kind, name: name.into(), value, pattern, raw: None })
     }
 
     /// Builds a matcher from bytes. Where they are not UTF-8, `name` and `value` hold them with
@@ -94,14 +98,29 @@ impl Matcher {
     pub fn from_bytes(kind: MatchType, name: &[u8], value: &[u8]) -> Result<Self, MatcherError> {
         let (text, lossy) = (String::from_utf8_lossy(name), String::from_utf8_lossy(value));
         let raw = matches!(text, Cow::Owned(_)) || matches!(lossy, Cow::Owned(_));
-        if matches!(lossy, Cow::Owned(_)) && matches!(kind, MatchType::Regexp | MatchType::NotRegexp) {
-            return Err(MatcherError { text: format!("error parsing regexp: invalid UTF-8: `{lossy}`") });
+        let is_pattern = matches!(kind, MatchType::Regexp | MatchType::NotRegexp);
+        if is_pattern && matches!(lossy, Cow::Owned(_)) {
+            let pattern = Some(Arc::new(Matcher::bytes_pattern(value, &lossy)?));
+            let raw = Some(Arc::new(Raw { name: name.to_vec(), value: value.to_vec() }));
+            return Ok(Matcher { kind, name: text.into_owned(), value: lossy.into_owned(), pattern, raw });
         }
         let mut matcher = Matcher::new(kind, text, lossy)?;
         if raw {
             matcher.raw = Some(Arc::new(Raw { name: name.to_vec(), value: value.to_vec() }));
         }
         Ok(matcher)
+    }
+
+    /// Patterns of plain words may hold any bytes, and of those words only text can match; other
+    /// patterns must be UTF-8.
+    fn bytes_pattern(value: &[u8], lossy: &str) -> Result<Pattern, MatcherError> {
+        if Pattern::is_plain(lossy) {
+            let words = value.split(|b| *b == b'|').filter_map(|w| String::from_utf8(w.to_vec()).ok());
+            return Ok(Pattern::words(words.collect()));
+        }
+        let at = std::str::from_utf8(value).map_or_else(|e| e.valid_up_to(), str::len);
+        let rest = String::from_utf8_lossy(&value[at..]);
+        Err(MatcherError { text: format!("error parsing regexp: invalid UTF-8: `{rest}`") })
     }
 
     /// The value quoted as Go's `strconv.Quote` does.
@@ -114,7 +133,7 @@ impl Matcher {
 
     /// An equality matcher, which cannot fail.
     pub fn equal(name: impl Into<String>, value: impl Into<String>) -> Self {
-        Matcher { kind: MatchType::Equal, name: name.into(), value: value.into(), regexp: None, raw: None }
+        Matcher { kind: MatchType::Equal, name: name.into(), value: value.into(), pattern: None, raw: None }
     }
 
     /// Whether `value` satisfies the condition; a missing label is the empty string.
@@ -123,8 +142,8 @@ impl Matcher {
         match self.kind {
             MatchType::Equal => self.value == value && self.raw.is_none(),
             MatchType::NotEqual => self.value != value || self.raw.is_some(),
-            MatchType::Regexp => self.regexp.as_ref().is_some_and(|r| r.is_match(value)),
-            MatchType::NotRegexp => !self.regexp.as_ref().is_some_and(|r| r.is_match(value)),
+            MatchType::Regexp => self.pattern.as_ref().is_some_and(|p| p.is_match(value)),
+            MatchType::NotRegexp => !self.pattern.as_ref().is_some_and(|p| p.is_match(value)),
         }
     }
 
@@ -144,14 +163,15 @@ impl Matcher {
         Matcher { kind, ..self.clone() }
     }
 
-    /// For a pattern that stands for a finite set of literals (`a|b|c`), those literals.
+    /// For a pattern that stands for a finite set of literals (`a|b|c`, `x[12]`), those literals, without
+    /// repetition. Also given for negated patterns: it is what the pattern stands for.
     pub fn set_matches(&self) -> Option<&[String]> {
-        None
+        self.pattern.as_ref().and_then(|p| p.set())
     }
 
-    /// For a pattern, the literal that every matching value starts with; empty when there is none.
+    /// For a pattern, the literal that every value it stands for starts with; empty when there is none.
     pub fn prefix(&self) -> &str {
-        ""
+        self.pattern.as_ref().map_or("", |p| p.prefix())
     }
 }
 
@@ -181,3 +201,6 @@ impl fmt::Display for Matcher {
         write!(f, "{}{}", self.kind.as_str(), self.quoted_value())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -127,7 +127,7 @@ impl fmt::Display for DurationText {
         for (unit, nanos) in UNITS {
             let size = nanos / 1_000_000;
             let exact_only = matches!(unit, "y" | "w");
-            if rest < size || (exact_only && rest % size != 0) {
+            if rest < size || (exact_only && !rest.is_multiple_of(size)) {
                 continue;
             }
             write!(f, "{}{unit}", rest / size)?;
