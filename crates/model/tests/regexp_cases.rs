@@ -4,6 +4,8 @@
 //! `testdata/regexp-cases.jsonl` holds generated patterns; `$ATHANOR_REGEXP_CASES` names a larger file of
 //! the same shape.
 
+#![allow(clippy::print_stdout, reason = "a test's output lists what differs")]
+
 use model::{MatchType, Matcher};
 use serde_json::Value;
 

@@ -4,6 +4,8 @@
 //! The full table (3,837 cases) lies outside the repository: `$ATHANOR_PROMQL`, else `../shared/promql`
 //! beside the checkout. Without it the committed slice is run. Every difference is printed.
 
+#![allow(clippy::print_stdout, reason = "a test's output lists what differs")]
+
 use std::path::{Path, PathBuf};
 
 use promql::parse::{Ast, Expr, Options, ParseError};

@@ -213,11 +213,11 @@ impl Check<'_> {
             return self.fail(self.operator_span(b), "comparisons between scalars must use BOOL modifier");
         }
         let matching = b.matching.as_deref();
-        if let Some(m) = matching.filter(|m| m.on) {
-            if let Some(twice) = m.labels.iter().find(|l| m.include.contains(l)) {
-                let text = format!("label {} must not occur in ON and GROUP clause at once", quote(twice));
-                return self.fail(self.operator_span(b), text);
-            }
+        if let Some(m) = matching.filter(|m| m.on)
+            && let Some(twice) = m.labels.iter().find(|l| m.include.contains(l))
+        {
+            let text = format!("label {} must not occur in ON and GROUP clause at once", quote(twice));
+            return self.fail(self.operator_span(b), text);
         }
         for side in [b.lhs, b.rhs] {
             if !matches!(self.value_type(side), ValueType::Scalar | ValueType::Vector) {

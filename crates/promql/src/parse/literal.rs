@@ -90,12 +90,12 @@ pub(super) fn nanos(seconds: f64) -> i64 {
 /// Go's `int64(f)` on amd64.
 pub(super) fn to_i64(value: f64) -> i64 {
     const LIMIT: f64 = 9_223_372_036_854_775_808.0;
-    if value >= -LIMIT && value < LIMIT { value as i64 } else { i64::MIN }
+    if (-LIMIT..LIMIT).contains(&value) { value as i64 } else { i64::MIN }
 }
 
 /// Whether so many seconds do not fit 64 bits of nanoseconds.
 pub(super) fn out_of_range(seconds: f64) -> bool {
-    const LIMIT: f64 = 9_223_372_036.854_775_808;
+    const LIMIT: f64 = 9_223_372_036.854_776;
     !(-LIMIT..=LIMIT).contains(&seconds) && !seconds.is_nan()
 }
 

@@ -345,7 +345,9 @@ impl<'a> Parser<'a> {
                 self.bump();
                 use super::super::ast::Cardinality::{ManyToOne, OneToMany};
                 matching.card = if word == Keyword::GroupLeft { ManyToOne } else { OneToMany };
-                if self.peek()?.kind == Kind::LeftParen {
+                // The labels may be left out where an operand or a fill follows.
+                let next = self.peek()?.kind;
+                if next == Kind::LeftParen || !starts_operand(next) {
                     matching.include = self.grouping_labels()?;
                 }
             }
@@ -362,10 +364,10 @@ impl<'a> Parser<'a> {
                 _ => None,
             };
             let mut second = None;
-            if let Some(other) = other {
-                if self.eat(Kind::Keyword(other))?.is_some() {
-                    second = Some(self.fill_value()?);
-                }
+            if let Some(other) = other
+                && self.eat(Kind::Keyword(other))?.is_some()
+            {
+                second = Some(self.fill_value()?);
             }
             (matching.fill_left, matching.fill_right) = match word {
                 Keyword::FillLeft => (Some(value), second),

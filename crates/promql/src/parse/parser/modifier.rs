@@ -105,10 +105,10 @@ impl<'a> Parser<'a> {
     /// A range or step; constants must be above zero.
     fn positive(&mut self, id: NodeId) -> Parsed<DurationArg> {
         let node = self.node(id);
-        if let Expr::Number { value, .. } = node.expr {
-            if value <= 0.0 {
-                return Err(self.error(node.span, "duration must be greater than 0"));
-            }
+        if let Expr::Number { value, .. } = node.expr
+            && value <= 0.0
+        {
+            return Err(self.error(node.span, "duration must be greater than 0"));
         }
         Ok(self.duration_arg(id))
     }
