@@ -4,9 +4,11 @@
 //! It knows no text (see `print`), no tokens (see `lex`) and no data. Nodes live in one vector and
 //! name their children by index, so an expression of any shape is walked, copied and dropped in
 //! linear time without recursion: [`Ast::nodes`] in order is a post-order walk, which is what a
-//! planner wants. Invariant: a child's [`NodeId`] is smaller than its parent's, every id stored in a
-//! node is valid, and a tree handed out by the parser has passed the type check.
+//! planner wants. Invariant: a child's [`NodeId`] is smaller than its parent's (durations
+//! belong to their selector and may follow it), every id stored in a node is valid, and a tree handed out by the parser has passed the type check.
 //! Reference: Prometheus `promql/parser/ast.go`. Read next: `functions`, then `parser`.
+
+use std::sync::Arc;
 
 use model::{MatchType, Matcher, Millis};
 
@@ -359,7 +361,7 @@ pub enum Extended {
 #[derive(Clone, Debug, PartialEq)]
 pub struct VectorSelector {
     /// The metric name written before the braces; empty when there is none.
-    pub name: String,
+    pub name: Box<str>,
     /// All matchers in the order written, the one made of `name` last.
     pub matchers: Vec<Matcher>,
     /// `offset`, signed; `None` when not written or zero.
@@ -449,8 +451,8 @@ pub enum Expr {
     },
     /// A string. Escapes may spell bytes that are not UTF-8.
     String(Box<[u8]>),
-    /// An instant selector.
-    Vector(Box<VectorSelector>),
+    /// An instant selector. Selectors of a bare name are shared between the places where the name stands.
+    Vector(Arc<VectorSelector>),
     /// A range selector.
     Matrix {
         /// A node of kind [`Expr::Vector`]; it carries offset, `@` and extended modifiers.
@@ -470,7 +472,7 @@ pub enum Expr {
     /// An aggregation.
     Aggregate(Box<Aggregate>),
     /// A binary operation.
-    Binary(Box<Binary>),
+    Binary(Binary),
     /// A sign (numbers take theirs into the value).
     Unary {
         /// The sign.

@@ -5,6 +5,8 @@
 //! reported is the first one Prometheus reports. Reference: Prometheus `promql/parser/parse.go`
 //! (`checkAST`).
 
+use std::sync::Arc;
+
 use model::gofmt::quote;
 use model::labels::METRIC_NAME;
 
@@ -194,7 +196,7 @@ impl Check<'_> {
         let place = self.span(args[1]);
         match &mut self.nodes[args[1].index()].expr {
             Expr::Vector(selector) if selector.name.is_empty() => {
-                selector.info_labels = true;
+                Arc::make_mut(selector).info_labels = true;
                 Ok(())
             }
             Expr::Vector(_) => self.fail(place, "expected label selectors only, got vector selector instead"),

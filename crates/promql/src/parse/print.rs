@@ -155,7 +155,7 @@ fn selector(s: &VectorSelector, out: &mut String) {
     let mut shown: Vec<String> = Vec::new();
     for m in &s.matchers {
         let is_name =
-            m.name == METRIC_NAME && m.kind == MatchType::Equal && m.value == s.name && !m.value.is_empty();
+            m.name == METRIC_NAME && m.kind == MatchType::Equal && *m.value == *s.name && !m.value.is_empty();
         if !is_name {
             shown.push(m.to_string());
         }

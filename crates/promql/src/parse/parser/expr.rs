@@ -16,9 +16,21 @@ use super::{Parsed, Parser, Stop};
 enum Frame<'a> {
     Binary { lhs: NodeId, op: BinaryOp, matching: Option<Box<VectorMatching>>, return_bool: bool },
     Unary { op: UnaryOp, start: usize },
-    Paren { open: Token<'a> },
-    Call { name: Token<'a>, args: Vec<NodeId> },
-    Aggregate { op: AggregateOp, start: usize, modifier: Option<Grouping>, args: Vec<NodeId> },
+    Paren { start: usize },
+    Call(Box<Call<'a>>),
+    Aggregate(Box<OpenAggregate>),
+}
+
+struct Call<'a> {
+    name: Token<'a>,
+    args: Vec<NodeId>,
+}
+
+struct OpenAggregate {
+    op: AggregateOp,
+    start: usize,
+    modifier: Option<Grouping>,
+    args: Vec<NodeId>,
 }
 
 /// `by (…)` or `without (…)`.
@@ -55,7 +67,7 @@ impl<'a> Parser<'a> {
         let parsed = self.climb(&mut stack);
         parsed.map_err(|stop| match stop {
             // Of the constructs that can be open here only aggregations have words of their own.
-            Stop::Unexpected if stack.iter().any(|f| matches!(f, Frame::Aggregate { .. })) => {
+            Stop::Unexpected if stack.iter().any(|f| matches!(f, Frame::Aggregate(_))) => {
                 Stop::Error(Box::new(self.unexpected("aggregation", "")))
             }
             other => other,
@@ -79,26 +91,28 @@ impl<'a> Parser<'a> {
                 operand = self.reduce(stack, operand, 0, false)?;
                 match (stack.pop(), token.kind) {
                     (None, Kind::Eof) => return Ok(operand),
-                    (Some(Frame::Paren { open }), Kind::RightParen) => {
+                    (Some(Frame::Paren { start }), Kind::RightParen) => {
                         self.bump();
                         self.depth -= 1;
                         let value_type = self.node(operand).value_type;
-                        operand = self.push(Expr::Paren(operand), open.span().to(token.span()), value_type);
+                        operand = self.push(Expr::Paren(operand), Span::new(start, token.end()), value_type);
                     }
-                    (Some(Frame::Call { name, mut args }), Kind::RightParen) => {
+                    (Some(Frame::Call(mut call)), Kind::RightParen) => {
                         self.bump();
-                        args.push(operand);
-                        operand = self.finish_call(name, args)?;
+                        call.args.push(operand);
+                        operand = self.finish_call(call.name, call.args)?;
                     }
-                    (Some(Frame::Aggregate { op, start, modifier, mut args }), Kind::RightParen) => {
+                    (Some(Frame::Aggregate(mut open)), Kind::RightParen) => {
                         self.bump();
-                        args.push(operand);
-                        operand = self.finish_aggregate(op, start, modifier, args)?;
+                        open.args.push(operand);
+                        operand = self.finish_aggregate(*open)?;
                     }
-                    (Some(mut frame @ (Frame::Call { .. } | Frame::Aggregate { .. })), Kind::Comma) => {
+                    (Some(mut frame @ (Frame::Call(_) | Frame::Aggregate(_))), Kind::Comma) => {
                         self.bump();
-                        if let Frame::Call { args, .. } | Frame::Aggregate { args, .. } = &mut frame {
-                            args.push(operand);
+                        match &mut frame {
+                            Frame::Call(call) => call.args.push(operand),
+                            Frame::Aggregate(open) => open.args.push(operand),
+                            _ => {}
                         }
                         stack.push(frame);
                         if !starts_operand(self.peek()?.kind) {
@@ -142,7 +156,7 @@ impl<'a> Parser<'a> {
             Kind::LeftParen => {
                 self.bump();
                 self.deeper(token.span())?;
-                stack.push(Frame::Paren { open: token });
+                stack.push(Frame::Paren { start: token.start });
                 Ok(None)
             }
             Kind::LeftBrace => self.selector(None).map(Some),
@@ -155,7 +169,7 @@ impl<'a> Parser<'a> {
                 if self.eat(Kind::RightParen)?.is_some() {
                     return self.finish_call(token, Vec::new()).map(Some);
                 }
-                stack.push(Frame::Call { name: token, args: Vec::new() });
+                stack.push(Frame::Call(Box::new(Call { name: token, args: Vec::new() })));
                 Ok(None)
             }
             Kind::Aggregate(op) => {
@@ -188,11 +202,11 @@ impl<'a> Parser<'a> {
         let opened = self.expect(Kind::LeftParen);
         self.within(opened, "aggregation", "")?;
         self.deeper(token.span())?;
-        let closed = self.eat(Kind::RightParen)?;
-        if closed.is_some() {
-            return self.finish_aggregate(op, token.start, modifier, Vec::new()).map(Some);
+        let open = OpenAggregate { op, start: token.start, modifier, args: Vec::new() };
+        if self.eat(Kind::RightParen)?.is_some() {
+            return self.finish_aggregate(open).map(Some);
         }
-        stack.push(Frame::Aggregate { op, start: token.start, modifier, args: Vec::new() });
+        stack.push(Frame::Aggregate(Box::new(open)));
         Ok(None)
     }
 
@@ -263,7 +277,7 @@ impl<'a> Parser<'a> {
         let scalar = |id: NodeId| self.node(id).value_type == ValueType::Scalar;
         let value_type = if scalar(lhs) && scalar(rhs) { ValueType::Scalar } else { ValueType::Vector };
         let binary = Binary { op, lhs, rhs, matching, vectors: true, return_bool };
-        Ok(self.push(Expr::Binary(Box::new(binary)), span, value_type))
+        Ok(self.push(Expr::Binary(binary), span, value_type))
     }
 
     fn finish_call(&mut self, name: Token<'a>, args: Vec<NodeId>) -> Parsed<NodeId> {
@@ -283,13 +297,8 @@ impl<'a> Parser<'a> {
     }
 
     /// The closing bracket has been taken; a modifier may follow if none came before.
-    fn finish_aggregate(
-        &mut self,
-        op: AggregateOp,
-        start: usize,
-        modifier: Option<Grouping>,
-        args: Vec<NodeId>,
-    ) -> Parsed<NodeId> {
+    fn finish_aggregate(&mut self, open: OpenAggregate) -> Parsed<NodeId> {
+        let OpenAggregate { op, start, modifier, args } = open;
         self.depth -= 1;
         let mut end = self.last_closing;
         let modifier = match modifier {

@@ -12,10 +12,13 @@ mod modifier;
 mod selector;
 mod series;
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use model::Matcher;
 
 use super::Options;
-use super::ast::{Ast, Expr, Node, NodeId, Span, ValueType};
+use super::ast::{Ast, Expr, Node, NodeId, Span, ValueType, VectorSelector};
 use super::check;
 use super::error::ParseError;
 use super::lex::Lexer;
@@ -49,6 +52,8 @@ struct Parser<'a> {
     last_closing: usize,
     nodes: Vec<Node>,
     depth: usize,
+    /// Selectors of a bare name, by name.
+    bare: HashMap<&'a [u8], Arc<VectorSelector>>,
 }
 
 /// Parses an expression and checks its types.
@@ -57,6 +62,7 @@ pub(super) fn parse_expr(input: &[u8], options: &Options) -> Result<Ast, ParseEr
     let parsed = parser.whole_expr();
     let root = parsed.map_err(|stop| parser.resolve(stop, "", ""))?;
     check::check(input, &mut parser.nodes, root)?;
+    parser.nodes.shrink_to_fit();
     Ok(Ast { nodes: parser.nodes, root })
 }
 
@@ -66,7 +72,7 @@ pub(super) fn parse_metric_selector(input: &[u8], options: &Options) -> Result<V
     let parsed = parser.whole_selector();
     let id = parsed.map_err(|stop| parser.resolve(stop, "", ""))?;
     match parser.nodes.swap_remove(id.index()).expr {
-        Expr::Vector(selector) => Ok(selector.matchers),
+        Expr::Vector(selector) => Ok(Arc::unwrap_or_clone(selector).matchers),
         _ => Ok(Vec::new()),
     }
 }
@@ -97,8 +103,10 @@ impl<'a> Parser<'a> {
             ahead: None,
             last: Token { kind: Kind::Eof, start: 0, text: b"" },
             last_closing: 0,
-            nodes: Vec::new(),
+            // No expression has more nodes than bytes; what is not used is given back.
+            nodes: Vec::with_capacity(input.len()),
             depth: 0,
+            bare: HashMap::new(),
         })
     }
 

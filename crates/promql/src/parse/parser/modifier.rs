@@ -4,6 +4,8 @@
 //! subquery it follows; the selector inside a range selector carries the modifiers written after the
 //! range.
 
+use std::sync::Arc;
+
 use super::super::ast::{
     At, BinaryOp, DurationArg, Expr, Extended, NodeId, Subquery, ValueType, VectorSelector,
 };
@@ -136,7 +138,7 @@ impl<'a> Parser<'a> {
             return Err(self.error(span, wrong));
         }
         match &mut self.nodes[at.index()].expr {
-            Expr::Vector(selector) => Ok(Target::Selector(selector)),
+            Expr::Vector(selector) => Ok(Target::Selector(Arc::make_mut(selector))),
             Expr::Subquery(subquery) => Ok(Target::Subquery(subquery)),
             _ => Err(Stop::Unexpected),
         }

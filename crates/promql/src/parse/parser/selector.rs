@@ -3,6 +3,8 @@
 //! Holds the grammar between braces and of `by (…)`, with its own words for what was expected.
 //! Invariant: matchers keep the order written; the one made of the metric's name comes last.
 
+use std::sync::Arc;
+
 use model::labels::{METRIC_NAME, is_legacy_label_name};
 use model::{LabelsBuilder, MatchType, Matcher};
 
@@ -24,26 +26,19 @@ impl<'a> Parser<'a> {
 
     /// A selector, its metric name (if any) having been taken.
     pub(super) fn selector(&mut self, name: Option<Token<'a>>) -> Parsed<NodeId> {
-        let mut span = name.map(|n| n.span());
+        let open = self.eat(Kind::LeftBrace)?;
+        let text = name.map(|n| n.text).unwrap_or_default();
+        if let (None, Some(name)) = (open, name) {
+            let shared = self.bare.entry(text).or_insert_with(|| Arc::new(assemble(name.word(), Vec::new())));
+            let selector = Expr::Vector(shared.clone());
+            return Ok(self.push(selector, name.span(), ValueType::Vector));
+        }
+        let first = name.or(open).ok_or(Stop::Unexpected)?;
         let mut matchers = Vec::new();
-        if let Some(open) = self.eat(Kind::LeftBrace)? {
-            let close = self.label_matchers(&mut matchers)?;
-            span = Some(span.unwrap_or(open.span()).to(close.span()));
-        }
-        let name = name.map(|n| n.word().to_owned()).unwrap_or_default();
-        if !name.is_empty() {
-            matchers.push(Matcher::equal(METRIC_NAME, name.clone()));
-        }
-        let selector = VectorSelector {
-            name,
-            matchers,
-            offset: None,
-            at: None,
-            extended: Extended::None,
-            info_labels: false,
-        };
-        let span = span.ok_or(Stop::Unexpected)?;
-        Ok(self.push(Expr::Vector(Box::new(selector)), span, ValueType::Vector))
+        let close = self.label_matchers(&mut matchers)?;
+        let word = name.map(|n| n.word()).unwrap_or_default();
+        let selector = Expr::Vector(Arc::new(assemble(word, matchers)));
+        Ok(self.push(selector, first.span().to(close.span()), ValueType::Vector))
     }
 
     /// Matchers up to the closing brace, which is taken.
@@ -214,6 +209,22 @@ impl<'a> Parser<'a> {
         let value = self.unquote(value)?;
         labels.set(&name, &String::from_utf8_lossy(&value));
         Ok(())
+    }
+}
+
+/// A selector without modifiers; a name adds its matcher.
+fn assemble(name: &str, mut matchers: Vec<Matcher>) -> VectorSelector {
+    if !name.is_empty() {
+        matchers.reserve_exact(1);
+        matchers.push(Matcher::equal(METRIC_NAME, name));
+    }
+    VectorSelector {
+        name: name.into(),
+        matchers,
+        offset: None,
+        at: None,
+        extended: Extended::None,
+        info_labels: false,
     }
 }
 
