@@ -7,5 +7,6 @@
 pub mod chunkenc;
 pub mod error;
 pub mod index;
+pub mod meta;
 
 pub use error::{Corrupt, Result};
