@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::gofmt::{quote, quote_bytes};
+use crate::gofmt::quote_bytes;
 use crate::labels::is_legacy_label_name;
 use pattern::Pattern;
 
@@ -123,12 +123,19 @@ impl Matcher {
         Err(MatcherError { text: format!("error parsing regexp: invalid UTF-8: `{rest}`") })
     }
 
+    /// The label's name as given, UTF-8 or not.
+    pub fn name_bytes(&self) -> &[u8] {
+        self.raw.as_ref().map_or(self.name.as_bytes(), |raw| &raw.name)
+    }
+
+    /// The value or pattern as given, UTF-8 or not.
+    pub fn value_bytes(&self) -> &[u8] {
+        self.raw.as_ref().map_or(self.value.as_bytes(), |raw| &raw.value)
+    }
+
     /// The value quoted as Go's `strconv.Quote` does.
     pub fn quoted_value(&self) -> String {
-        match &self.raw {
-            Some(raw) => quote_bytes(&raw.value),
-            None => quote(&self.value),
-        }
+        quote_bytes(self.value_bytes())
     }
 
     /// An equality matcher, which cannot fail.
@@ -195,8 +202,7 @@ impl fmt::Display for Matcher {
         if is_legacy_label_name(&self.name) {
             f.write_str(&self.name)?;
         } else {
-            let name = self.raw.as_ref().map_or(self.name.as_bytes(), |raw| &raw.name);
-            f.write_str(&quote_bytes(name))?;
+            f.write_str(&quote_bytes(self.name_bytes()))?;
         }
         write!(f, "{}{}", self.kind.as_str(), self.quoted_value())
     }

@@ -106,6 +106,9 @@ fn differences(case: &Value) -> Vec<String> {
                     compare("type", case["type"].as_str().unwrap(), ast.value_type().documented());
                     compare("pretty", case["pretty"].as_str().unwrap(), &ast.pretty(1 << 20).unwrap());
                 }
+                if let Some(json) = case["json"].as_str() {
+                    compare("json", json, &ast.to_json());
+                }
                 if let Some(spans) = case["dump"].as_array() {
                     let want: Vec<&str> = spans.iter().filter_map(Value::as_str).collect();
                     compare("spans", &want.join("; "), &spans_in_order(&ast).join("; "));

@@ -8,6 +8,7 @@ pub mod ast;
 mod check;
 pub mod error;
 pub mod functions;
+mod json;
 mod lex;
 mod literal;
 mod parser;
