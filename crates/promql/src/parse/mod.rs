@@ -14,6 +14,8 @@ mod literal;
 mod parser;
 mod pretty;
 mod print;
+mod resolve;
+mod sequence;
 
 use model::{Labels, Matcher};
 
@@ -26,6 +28,8 @@ pub use functions::Function;
 pub use parser::{HistogramDescription, MAX_DEPTH, SequenceItem, SeriesDescription};
 pub use pretty::TooLong;
 pub use print::Shown;
+pub use resolve::DurationError;
+pub use sequence::{SequenceError, SequenceValue};
 
 /// Which parts of the language a parser accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
