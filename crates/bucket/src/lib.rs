@@ -1,1 +1,4 @@
 //! Blocks in a bucket.
+
+pub mod shipper;
+pub mod upload;

@@ -14,6 +14,8 @@ pub mod codec;
 pub mod encoding;
 pub mod endpoints;
 pub mod external_labels;
+pub mod instrumented;
+pub mod limited;
 pub mod merge;
 pub mod series;
 pub mod server;

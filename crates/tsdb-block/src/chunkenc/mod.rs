@@ -5,6 +5,7 @@
 
 mod bits;
 pub mod xor;
+pub mod xor_write;
 
 use crate::error::{Corrupt, Result};
 use model::Samples;
