@@ -132,7 +132,10 @@ impl Declared for Reloader {
                 .default("")
                 .string(),
             output_file: d
-                .flag("reloader.config-envsubst-file", "Where the configuration goes with variables replaced.")
+                .flag(
+                    "reloader.config-envsubst-file",
+                    "Where the configuration goes with variables replaced.",
+                )
                 .default("")
                 .string(),
             rule_dirs: d.flag("reloader.rule-dir", "Rule directory to watch (repeatable).").strings(),
@@ -206,7 +209,10 @@ impl Declared for Args {
                 .default("0")
                 .uint64(),
             limit_samples: d
-                .flag("store.limits.request-samples", "Most samples of a Series call, 120 a chunk; 0 for any.")
+                .flag(
+                    "store.limits.request-samples",
+                    "Most samples of a Series call, 120 a chunk; 0 for any.",
+                )
                 .default("0")
                 .uint64(),
             min_time: d

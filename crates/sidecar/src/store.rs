@@ -9,6 +9,7 @@ mod samples;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod xor_write;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -78,12 +79,21 @@ impl PrometheusStore {
     }
 
     /// What is left of the matchers; `None` if no series can match.
-    fn decide(&self, wire: &[thanos::LabelMatcher], external: &Labels) -> Result<Option<Vec<Matcher>>, Status> {
+    fn decide(
+        &self,
+        wire: &[thanos::LabelMatcher],
+        external: &Labels,
+    ) -> Result<Option<Vec<Matcher>>, Status> {
         let matchers = convert::matchers(wire).map_err(|e| Status::invalid_argument(e.to_string()))?;
         Ok(remaining(&matchers, external))
     }
 
-    async fn sets(&self, request: &thanos::SeriesRequest, matchers: &[Matcher], finals: Finals) -> Result<SeriesStream, Status> {
+    async fn sets(
+        &self,
+        request: &thanos::SeriesRequest,
+        matchers: &[Matcher],
+        finals: Finals,
+    ) -> Result<SeriesStream, Status> {
         let (start, end) = (request.min_time, request.max_time);
         let scope = Scope { matchers, start, end, limit: request.limit };
         let sets = self.client.series(scope).await.map_err(|e| status(&e))?;
@@ -166,7 +176,8 @@ impl Store for PrometheusStore {
         let Some(matchers) = self.decide(&request.matchers, &external)? else {
             return Ok(thanos::LabelNamesResponse::default());
         };
-        let scope = Scope { matchers: &matchers, start: request.start, end: request.end, limit: request.limit };
+        let scope =
+            Scope { matchers: &matchers, start: request.start, end: request.end, limit: request.limit };
         let mut names: BTreeSet<String> = if matchers.is_empty() || self.state.labels_take_matchers() {
             self.client.label_names(scope).await.map_err(|e| status(&e))?.into_iter().collect()
         } else {
@@ -194,7 +205,8 @@ impl Store for PrometheusStore {
         }
         let external = self.state.labels();
         let Some(matchers) = self.decide(&request.matchers, &external)? else { return Ok(none()) };
-        let scope = Scope { matchers: &matchers, start: request.start, end: request.end, limit: request.limit };
+        let scope =
+            Scope { matchers: &matchers, start: request.start, end: request.end, limit: request.limit };
         let own = external.value(&request.label);
         if !own.is_empty() {
             let any = matchers.is_empty() || {

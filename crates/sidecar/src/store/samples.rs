@@ -11,10 +11,11 @@ use storeapi::sort::sort_all;
 use storeapi::{Chunk, Item, Series, SeriesStream};
 use storeapi_proto::{convert, prometheus};
 use tonic::Status;
-use tsdb_block::chunkenc::xor_write;
+
 use xxhash_rust::xxh64::xxh64;
 
 use super::stream::Finals;
+use super::xor_write;
 
 /// Samples a chunk holds.
 const PER_CHUNK: usize = 120;

@@ -8,8 +8,8 @@ use std::collections::{BTreeSet, VecDeque};
 
 use component::metrics::Histogram;
 use futures::StreamExt;
-use model::budget::Account;
 use model::Labels;
+use model::budget::Account;
 use promclient::remote_read::ChunkStream;
 use storeapi::series::AggrChunk;
 use storeapi::shard::ShardMatcher;

@@ -5,7 +5,6 @@
 
 mod bits;
 pub mod xor;
-pub mod xor_write;
 
 use crate::error::{Corrupt, Result};
 use model::Samples;

@@ -10,7 +10,7 @@ use bits::Writer;
 ///
 /// # Panics
 /// Never; samples beyond the shorter column or 65,535 are not written.
-pub fn encode(ts: &[i64], values: &[f64]) -> Vec<u8> {
+pub(super) fn encode(ts: &[i64], values: &[f64]) -> Vec<u8> {
     let count = ts.len().min(values.len()).min(usize::from(u16::MAX));
     let mut out = Writer::new(count as u16);
     let (mut delta, mut leading, mut trailing) = (0i64, 0xffu32, 0u32);
@@ -138,13 +138,21 @@ mod tests {
             vec![],
             vec![(-5, f64::NAN)],
             (0..120).map(|i| (1_700_000_000_000 + i * 15_000 + (i % 7), (i as f64).sin())).collect(),
-            vec![(0, 1.0), (1, 1.0), (8192, -0.0), (8193, 5e-324), (1 << 40, f64::MAX), ((1 << 40) + 1, 2.0), (i64::MAX, 3.0)],
+            vec![
+                (0, 1.0),
+                (1, 1.0),
+                (8192, -0.0),
+                (8193, 5e-324),
+                (1 << 40, f64::MAX),
+                ((1 << 40) + 1, 2.0),
+                (i64::MAX, 3.0),
+            ],
         ];
         for samples in cases {
             let (ts, values): (Vec<i64>, Vec<f64>) = samples.iter().copied().unzip();
             let data = encode(&ts, &values);
             let mut out = Samples::default();
-            super::super::xor::decode(&data, &mut out).unwrap();
+            tsdb_block::chunkenc::xor::decode(&data, &mut out).unwrap();
             let bits = |v: &[f64]| v.iter().map(|f| f.to_bits()).collect::<Vec<_>>();
             assert_eq!((out.ts.clone(), bits(&out.values)), (ts, bits(&values)));
         }

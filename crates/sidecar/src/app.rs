@@ -1,0 +1,90 @@
+//! The sidecar, put together.
+//!
+//! Holds the page that reads as the diagram: one Prometheus, watched over; a store in front of it; a
+//! loop that ships its blocks; a reloader. It decides nothing itself. Invariant: HTTP answers from the
+//! start, gRPC only once the external labels are known.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use component::probe::Probe;
+use component::{Env, grpc, http};
+use promclient::{Client, HttpClientConfig};
+use storeapi::StoreService;
+use storeapi::instrumented::{self, Instrumented};
+use storeapi::limited::{Limited, Limits};
+use storeapi_proto::info::info_server::InfoServer;
+
+use crate::args::Args;
+use crate::heartbeat::Heartbeat;
+use crate::info::InfoService;
+use crate::reloader::Reloader;
+use crate::ship;
+use crate::state::State;
+use crate::store::PrometheusStore;
+
+const METHODS: [grpc::Method; 3] = [
+    grpc::Method::stream("thanos.Store", "Series"),
+    grpc::Method::unary("thanos.Store", "LabelNames"),
+    grpc::Method::unary("thanos.Store", "LabelValues"),
+];
+const INFO: [grpc::Method; 1] = [grpc::Method::unary("thanos.info.Info", "Info")];
+
+/// Runs until it is told to stop.
+///
+/// # Errors
+/// Whatever keeps the sidecar from working: configuration, ports, a Prometheus without external labels.
+pub async fn run(args: Args, env: Env) -> anyhow::Result<()> {
+    if args.request_logging.content()?.is_some() {
+        tracing::warn!("request.logging-config is accepted, but this version logs no requests");
+    }
+    let yaml = args.prometheus.http_client.content().context("getting http client config")?;
+    let config = HttpClientConfig::parse(&yaml.unwrap_or_default())?;
+    let client = Client::new(&args.prometheus.url, config, "thanos-sidecar", env.budget.clone())?;
+    let state = State::new(args.min_time, env.clock.now_millis());
+    let probe = Probe::new(env.component, &env.registry)?;
+
+    let bucket = match args.objstore.content().context("getting object store config")? {
+        Some(yaml) => Some(ship::open(&yaml)?),
+        None => {
+            tracing::info!("no supported bucket was configured, uploads will be disabled");
+            None
+        }
+    };
+    let http = http::Server::new(env.component, &args.http, http::Router::new(), &env.registry, &probe)?;
+    let http = http.start()?;
+
+    let heartbeat = Heartbeat::new(&args, &env, client.clone(), state.clone(), probe.clone())?;
+    let labelled = heartbeat.labelled();
+    component::run::spawn(&env.shutdown, "heartbeat", heartbeat.run(bucket.is_some()));
+
+    let reloader = Reloader::new(&args.reloader, client.clone(), &env)?;
+    component::run::spawn(&env.shutdown, "reloader", reloader.run());
+
+    let store = PrometheusStore::new(client, state.clone(), env.budget.clone(), &env.registry)?;
+    let counted = Instrumented::new(Arc::new(store), instrumented::Metrics::new(&env.registry)?);
+    let limits = Limits { series: args.limit_series, samples: args.limit_samples };
+    let limited = Arc::new(Limited::new(Arc::new(counted), limits, &env.registry)?);
+    let server = grpc::Server::new(env.component, &args.grpc, &env.registry, &probe)
+        .add(StoreService::new(limited), &METHODS)
+        .add(InfoServer::new(InfoService::new(state.clone(), probe.clone())), &INFO);
+
+    if let Some(bucket) = bucket {
+        component::run::spawn(&env.shutdown, "shipper", ship::run(args.clone(), env.clone(), state, bucket));
+    }
+    tracing::info!("starting sidecar");
+    let grpc = match env.shutdown.or_stop(labelled.notified()).await {
+        Some(()) => Some(server.start()?),
+        None => None,
+    };
+    let stop = async {
+        let grpc = async {
+            if let Some(grpc) = grpc {
+                grpc.stop().await;
+            }
+        };
+        tokio::join!(http.stop(), grpc);
+    };
+    env.shutdown.drain(&probe, stop, args.grpc.grace_period).await;
+    Ok(())
+}

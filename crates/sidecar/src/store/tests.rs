@@ -1,0 +1,1 @@
+//! The store over a Prometheus made of recorded frames: damage, order, backpressure.
