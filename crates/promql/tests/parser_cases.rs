@@ -8,7 +8,8 @@
 
 use std::path::{Path, PathBuf};
 
-use promql::parse::{Ast, Expr, Options, ParseError};
+use model::gofmt::float_g;
+use promql::parse::{Ast, Expr, Options, ParseError, SequenceValue};
 use serde_json::Value;
 
 fn cases() -> PathBuf {
@@ -86,6 +87,36 @@ fn spans_in_order(ast: &Ast) -> Vec<String> {
     out
 }
 
+/// A value of a series as the table writes it: the bits of a float, the fields of a histogram.
+fn value_text(value: &SequenceValue) -> String {
+    let list = |values: &[f64]| {
+        let texts: Vec<String> = values.iter().map(|v| float_g(*v)).collect();
+        format!("[{}]", texts.join(" "))
+    };
+    let spans = |spans: &[model::Span]| {
+        let texts: Vec<String> = spans.iter().map(|s| format!("{{{} {}}}", s.offset, s.length)).collect();
+        format!("[{}]", texts.join(" "))
+    };
+    match value {
+        SequenceValue::Omitted => "_".to_owned(),
+        SequenceValue::Float(v) => format!("{:x}", v.to_bits()),
+        SequenceValue::Histogram { histogram: h, hint_written } => format!(
+            "H {} {} {} {} {} {} {} {} {} {} {} {hint_written}",
+            h.schema,
+            float_g(h.sum),
+            float_g(h.count),
+            float_g(h.zero_count),
+            float_g(h.zero_threshold),
+            spans(&h.positive_spans),
+            list(&h.positive_buckets),
+            spans(&h.negative_spans),
+            list(&h.negative_buckets),
+            list(h.custom_values.as_deref().unwrap_or_default()),
+            h.counter_reset_hint as u8,
+        ),
+    }
+}
+
 /// What differs between a case and our answer; empty when nothing does.
 fn differences(case: &Value) -> Vec<String> {
     let (options, input) = (options(case), input(case));
@@ -96,7 +127,22 @@ fn differences(case: &Value) -> Vec<String> {
         }
     };
     let error: Option<ParseError> = match case["kind"].as_str().unwrap() {
-        "series" => options.parse_series(&input).err(),
+        "series" => match options.parse_series(&input) {
+            Err(e) => Some(e),
+            Ok(series) => {
+                if let Some(values) = case["values"].as_array() {
+                    let want: Vec<&str> = values.iter().filter_map(Value::as_str).collect();
+                    let got = series.values(100_000).map(|v| v.iter().map(value_text).collect::<Vec<_>>());
+                    compare("labels", case["labels"].as_str().unwrap(), &series.labels.to_string());
+                    compare(
+                        "values",
+                        &want.join("; "),
+                        &got.map_or_else(|e| e.to_string(), |v| v.join("; ")),
+                    );
+                }
+                None
+            }
+        },
         "selector" => options.parse_metric_selector(&input).err(),
         _ => match options.parse(&input) {
             Err(e) => Some(e),

@@ -141,7 +141,8 @@ mod tests {
         let SequenceValue::Histogram { histogram, hint_written } = &got[2] else { panic!("no histogram") };
         assert_eq!((histogram.sum, histogram.count, *hint_written), (7.0, 4.0, false));
         assert_eq!(histogram.positive_buckets, [1.0, 3.0]);
-        let mixed = values("m {{schema:-53 custom_values:[1 2] buckets:[1]}}+{{schema:0 buckets:[1]}}x1");
-        assert!(matches!(mixed, Err(SequenceError::Histogram(_))));
+        let mixed = "m {{schema:-53 custom_values:[1 2] buckets:[1]}}+{{schema:0 buckets:[1]}}x1";
+        let error = Options::default().parse_series(mixed).unwrap_err();
+        assert!(error.text.starts_with("cannot apply this operation on histograms with a mix"), "{error}");
     }
 }

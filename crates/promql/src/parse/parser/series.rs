@@ -58,9 +58,15 @@ impl<'a> Parser<'a> {
     pub(super) fn whole_series(&mut self) -> Parsed<SeriesDescription> {
         let labels = self.metric()?;
         let mut items = Vec::new();
+        if !matches!(self.peek()?.kind, Kind::Space | Kind::Eof) {
+            return self.within(Err(Stop::Unexpected), "series values", "");
+        }
         while self.eat(Kind::Space)?.is_some() {
-            if matches!(self.peek()?.kind, Kind::Space | Kind::Eof) {
-                continue;
+            match self.peek()?.kind {
+                Kind::Space | Kind::Eof => continue,
+                Kind::Blank | Kind::Identifier | Kind::OpenHistogram | Kind::Number | Kind::Duration => {}
+                Kind::Op(BinaryOp::Add | BinaryOp::Sub) => {}
+                _ => return Err(Stop::Unexpected),
             }
             let item = self.sequence_item();
             items.push(self.within(item, "series values", "")?);
@@ -94,7 +100,8 @@ impl<'a> Parser<'a> {
             return Ok(SequenceItem::Value { first, step, more });
         }
         let more = self.times()?.unwrap_or(0);
-        Ok(SequenceItem::Value { first, step: 0.0, more })
+        // Adding -0 changes no value, not even -0.
+        Ok(SequenceItem::Value { first, step: -0.0, more })
     }
 
     /// `x5`
@@ -160,6 +167,11 @@ impl<'a> Parser<'a> {
         if more > 0 && to > from {
             let text = format!("error combining histograms: cannot merge from schema {from} to {to}");
             return Err(self.error(self.last.span(), text));
+        }
+        if more > 0 {
+            // Whether they add up at all is told here, with a position.
+            let probe = first.histogram.clone().add(&step.histogram);
+            probe.map_err(|e| self.error(self.last.span(), e.to_string()))?;
         }
         Ok(SequenceItem::Histogram { first, step: Some((Box::new(step), minus)), more })
     }
