@@ -1,12 +1,16 @@
-//! Prometheus block bytes, read and written; never a bucket.
+//! Prometheus block bytes, read and written from files or buffers; never a bucket.
 //!
-//! Holds the formats of a block: meta, index, chunk segments, tombstones, chunk encodings. It never
-//! awaits and never fetches: callers bring bytes. Invariant: no input makes it panic, or allocate more
-//! than 64 times its size. Start with `index`, then `chunkenc`.
+//! Holds the on-disk formats: `meta` (meta.json with Thanos' section), `index` (v1 and v2),
+//! `chunks` (segment files), `chunkenc` (the sample encodings), `tombstones`, and `block`, which
+//! joins them into a directory. It never awaits: callers fetch, it decodes. Invariant: no input,
+//! however damaged, panics here or makes memory grow beyond a small multiple of its own size.
+//! Read `index` and `chunkenc` first.
 
 pub mod chunkenc;
 pub mod error;
 pub mod index;
+mod map;
 pub mod meta;
+mod wire;
 
-pub use error::{Corrupt, Result};
+pub use error::{Error, Result};

@@ -4,6 +4,8 @@
 //! does not know where the file lies. Invariant: fields this version does not know survive reading and
 //! writing, at every level. Upstream: `tsdb.BlockMeta`, Thanos `pkg/block/metadata`.
 
+mod json;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -79,19 +81,19 @@ pub struct Compaction {
     /// 1 for a block cut from the head.
     pub level: i64,
     /// The level-1 blocks whose data it holds.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_default")]
     pub sources: Vec<Ulid>,
     /// Whether it may be deleted.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub deletable: bool,
     /// The blocks it was made of.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_default")]
     pub parents: Vec<Parent>,
     /// Whether compacting it failed.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub failed: bool,
     /// Hints such as `from-out-of-order`.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_default")]
     pub hints: Vec<String>,
     /// Everything else.
     #[serde(flatten)]
@@ -191,8 +193,10 @@ pub struct File {
 #[serde(default)]
 pub struct Hash {
     /// `SHA256`.
+    #[serde(rename = "hashFunc")]
     pub func: String,
     /// Lower-case hexadecimal.
+    #[serde(rename = "hashVal")]
     pub value: String,
 }
 
@@ -254,15 +258,25 @@ impl BlockMeta {
         }
     }
 
-    /// The file's bytes: tabs, Go's order, a newline at the end.
+    /// The file's bytes: tabs, Go's order and escapes. Ends with a newline where Thanos' section is
+    /// present (Thanos writes one, Prometheus does not).
     pub fn to_json(&self) -> Vec<u8> {
-        let mut out = Vec::new();
-        let form = serde_json::ser::PrettyFormatter::with_indent(b"\t");
-        let mut writer = serde_json::Serializer::with_formatter(&mut out, form);
         // Writing to memory does not fail, and every key is a string.
-        let _ = self.serialize(&mut writer);
-        out.push(b'\n');
+        let mut out = json::encode(self).unwrap_or_default();
+        if self.thanos.is_some() {
+            out.push(b'\n');
+        }
         out
+    }
+
+    /// External labels; empty where Thanos never saw the block.
+    pub fn external_labels(&self) -> model::Labels {
+        model::Labels::from_pairs(self.thanos.iter().flat_map(|t| &t.labels))
+    }
+
+    /// Milliseconds between samples; 0 for raw data.
+    pub fn resolution(&self) -> i64 {
+        self.thanos.as_ref().map_or(0, |t| t.downsample.resolution)
     }
 }
 

@@ -152,7 +152,7 @@ mod tests {
             let (ts, values): (Vec<i64>, Vec<f64>) = samples.iter().copied().unzip();
             let data = encode(&ts, &values);
             let mut out = Samples::default();
-            tsdb_block::chunkenc::xor::decode(&data, &mut out).unwrap();
+            tsdb_block::chunkenc::decode(tsdb_block::chunkenc::Encoding::Xor, &data, &mut out).unwrap();
             let bits = |v: &[f64]| v.iter().map(|f| f.to_bits()).collect::<Vec<_>>();
             assert_eq!((out.ts.clone(), bits(&out.values)), (ts, bits(&values)));
         }

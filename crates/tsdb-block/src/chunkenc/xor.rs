@@ -1,92 +1,163 @@
-//! XOR: floats as Prometheus has always stored them (`tsdb/chunkenc/xor.go`).
+//! XOR chunks (encoding 1): float samples, Prometheus' variant of Gorilla.
 //!
-//! Two bytes of count, then for each sample a delta of delta and the value XORed with the one before.
+//! Holds the walker and the encoder. It knows nothing of other encodings. Invariant: the walker
+//! hands over a sample only after all of its bits were inside the chunk.
+//! Reference: Prometheus `tsdb/chunkenc/xor.go`.
 
-use super::bits::Bits;
-use crate::error::{Corrupt, Result};
-use crate::index::bytes::Cursor;
-use model::Samples;
+use model::Millis;
 
-/// Appends the samples of `data` to `out`.
-///
-/// # Errors
-/// [`Corrupt`] when the data ends before its count of samples.
-pub fn decode(data: &[u8], out: &mut Samples) -> Result<()> {
-    let what = "XOR chunk";
-    let mut head = Cursor::new(data, 0);
-    let count = usize::from(head.take(2, what).map(|b| u16::from_be_bytes([b[0], b[1]]))?);
-    if count == 0 {
+use super::bits::{BitWriter, Bits, Span, WINDOW, WriteSpan, signed};
+use crate::{Error, Result};
+
+const NAME: &str = "XOR chunk";
+/// Bytes before the first sample: the number of samples.
+pub(super) const HEADER: usize = 2;
+
+/// Calls `sink` with time and value bits of each sample until it returns false.
+#[inline(always)]
+pub(super) fn walk(data: &[u8], mut sink: impl FnMut(Millis, u64) -> bool) -> Result<()> {
+    let n = super::word(data, NAME)?;
+    if n == 0 {
         return Ok(());
     }
-    let mut t = head.varint(what)?;
-    let mut value = head.be64(what)?;
-    // Every further sample takes at least two bits.
-    if count - 1 > head.left().saturating_mul(4) {
-        return Err(Corrupt::new(what, 0));
-    }
-    out.ts.reserve(count);
-    out.values.reserve(count);
-    out.push(t, f64::from_bits(value));
-    if count == 1 {
+    let mut b = Bits::new(data, HEADER, NAME);
+    let mut t = b.varint()?;
+    let mut value = b.read(64);
+    b.check()?;
+    if !sink(t, value) || n == 1 {
         return Ok(());
     }
-    let mut delta = head.uvarint(what)? as i64;
+    let mut delta = b.uvarint()? as i64;
+    let mut span = Span::default();
     t = t.wrapping_add(delta);
-    let mut bits = Bits::new(&data[head.consumed()..]);
-    let (mut leading, mut width) = (0u32, 0u32);
-    read_value(&mut bits, &mut value, &mut leading, &mut width);
-    out.push(t, f64::from_bits(value));
-    for _ in 2..count {
-        let window = bits.window();
-        if window >> 63 == 0 {
-            bits.skip(1);
-        } else {
-            delta = delta.wrapping_add(delta_of_delta(&mut bits, window));
-        }
-        t = t.wrapping_add(delta);
-        read_value(&mut bits, &mut value, &mut leading, &mut width);
-        out.push(t, f64::from_bits(value));
+    b.xor(&mut value, &mut span)?;
+    b.check()?;
+    if !sink(t, value) {
+        return Ok(());
     }
-    if bits.overrun() {
-        return Err(Corrupt::new(what, head.consumed() as u64 + bits.byte()));
+    for _ in 2..n {
+        let w = b.window();
+        if w >> 63 == 0 {
+            b.pos += 1;
+            t = t.wrapping_add(delta);
+            b.xor_in(w << 1, WINDOW - 1, &mut value, &mut span)?;
+        } else {
+            delta = delta.wrapping_add(delta_of_delta(&mut b, w));
+            t = t.wrapping_add(delta);
+            b.xor(&mut value, &mut span)?;
+        }
+        b.check()?;
+        if !sink(t, value) {
+            break;
+        }
     }
     Ok(())
 }
 
 #[inline(always)]
-fn delta_of_delta(bits: &mut Bits<'_>, window: u64) -> i64 {
-    let (prefix, size) = match window.leading_ones() {
-        1 => (2, 14),
-        2 => (3, 17),
-        3 => (4, 20),
+fn delta_of_delta(b: &mut Bits<'_>, w: u64) -> i64 {
+    let (prefix, n) = match w >> 60 {
+        0b1000..=0b1011 => (2, 14),
+        0b1100 | 0b1101 => (3, 17),
+        0b1110 => (4, 20),
         _ => {
-            bits.skip(4);
-            return bits.take(64) as i64;
+            b.pos += 4;
+            return b.read(64) as i64;
         }
     };
-    bits.skip(prefix + size);
-    let raw = (window << prefix) >> (64 - size);
-    // The upper end of the range belongs to the positive numbers: 1 << (size - 1) itself is positive.
-    if raw > 1 << (size - 1) { raw as i64 - (1i64 << size) } else { raw as i64 }
+    b.pos += (prefix + n) as usize;
+    signed(w << prefix >> (64 - n), n)
 }
 
-#[inline(always)]
-fn read_value(bits: &mut Bits<'_>, value: &mut u64, leading: &mut u32, width: &mut u32) {
-    let window = bits.window();
-    if window >> 63 == 0 {
-        bits.skip(1);
-        return;
+/// Writes a chunk.
+#[derive(Clone, Debug)]
+pub struct Encoder {
+    bits: BitWriter,
+    count: u16,
+    t: Millis,
+    delta: i64,
+    value: u64,
+    span: WriteSpan,
+}
+
+impl Default for Encoder {
+    fn default() -> Self {
+        Encoder::new()
     }
-    if window >> 62 == 0b11 {
-        *leading = (window >> 57) as u32 & 0x1f;
-        *width = match (window >> 51) as u32 & 0x3f {
-            0 => 64,
-            n => n,
-        };
-        bits.skip(13);
-    } else {
-        bits.skip(2);
+}
+
+impl Encoder {
+    /// An empty chunk.
+    pub fn new() -> Self {
+        Encoder {
+            bits: BitWriter::new(HEADER),
+            count: 0,
+            t: 0,
+            delta: 0,
+            value: 0,
+            span: WriteSpan::default(),
+        }
     }
-    let trailing = 64u32.saturating_sub(*leading + *width);
-    *value ^= bits.take(*width) << trailing;
+
+    /// Appends a sample; refuses the one after 65,535.
+    #[inline]
+    pub fn push(&mut self, t: Millis, v: f64) -> Result<()> {
+        let value = v.to_bits();
+        match self.count {
+            0 => {
+                self.bits.varint(t);
+                self.bits.put(value, 64);
+            }
+            1 => {
+                self.delta = t.wrapping_sub(self.t);
+                self.bits.uvarint(self.delta as u64);
+                self.bits.xor(value ^ self.value, &mut self.span);
+            }
+            u16::MAX => return Err(Error::Invalid("a chunk of more than 65535 samples".into())),
+            _ => {
+                let delta = t.wrapping_sub(self.t);
+                let dod = delta.wrapping_sub(self.delta);
+                self.delta = delta;
+                let low = |n: u32| dod as u64 & ((1 << n) - 1);
+                match dod {
+                    0 => self.bits.put(0, 1),
+                    -8_191..=8_192 => self.bits.put(0b10 << 14 | low(14), 16),
+                    -65_535..=65_536 => self.bits.put(0b110 << 17 | low(17), 20),
+                    -524_287..=524_288 => self.bits.put(0b1110 << 20 | low(20), 24),
+                    _ => {
+                        self.bits.put(0b1111, 4);
+                        self.bits.put(dod as u64, 64);
+                    }
+                }
+                self.bits.xor(value ^ self.value, &mut self.span);
+            }
+        }
+        self.t = t;
+        self.value = value;
+        self.count += 1;
+        Ok(())
+    }
+
+    /// Number of samples.
+    pub fn len(&self) -> usize {
+        usize::from(self.count)
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Bytes so far.
+    pub fn byte_len(&self) -> usize {
+        self.bits.len()
+    }
+
+    /// The chunk's data.
+    pub fn finish(mut self) -> Vec<u8> {
+        let [a, b] = self.count.to_be_bytes();
+        *self.bits.byte(0) = a;
+        *self.bits.byte(1) = b;
+        self.bits.finish()
+    }
 }

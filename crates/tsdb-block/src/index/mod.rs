@@ -1,60 +1,63 @@
-//! The index of a block: symbols, series, postings and the tables that find them.
+//! The index file, format versions 1 and 2.
 //!
-//! Holds decoders over byte slices, so that a caller may bring a whole file or just the range it
-//! fetched. It does not know where bytes come from. Invariant: every section's CRC32C is checked by
-//! the function that opens the section. Format: Prometheus `tsdb/docs/format/index.md`.
+//! Holds one module per section, each a decoder over a byte slice so that a remote caller can use
+//! it on a fetched range, and [`Reader`] and [`Writer`] over whole files. It knows no sample.
+//! Invariant: a checksum that the format carries is verified before its bytes are believed.
+//! The layout is described in Prometheus' `tsdb/docs/format/index.md`. Read `toc` first.
 
-pub mod bytes;
-pub mod offsets;
+pub mod offset_table;
 pub mod postings;
+pub mod reader;
 pub mod series;
 pub mod symbols;
 pub mod toc;
 
-use crate::error::{Corrupt, Result};
-use bytes::Cursor;
+pub use reader::Reader;
+pub use series::{ChunkMeta, Series};
+pub use toc::Toc;
 
-/// The first four bytes of an index.
+use crate::wire::Cursor;
+use crate::{Error, Result};
+
+/// First four bytes of an index.
 pub const MAGIC: u32 = 0xBAAA_D700;
-/// Bytes before the symbol table: magic and version.
+/// Bytes before the first section: magic and version.
 pub const HEADER_LEN: usize = 5;
+/// Series entries of version 2 begin at multiples of this, and are referred to in its units.
+pub const SERIES_ALIGN: u64 = 16;
+/// Name of the file within a block.
+pub const FILE_NAME: &str = "index";
 
-/// The two versions of the format.
+/// The index format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Version {
-    /// Series referenced by their offset, symbols by their offset.
+    /// Symbols and series are referred to by byte offset.
     V1,
-    /// Series referenced by their offset / 16, symbols by their number.
+    /// Symbols by ordinal, series by byte offset divided by 16.
     V2,
 }
 
-/// Reads magic and version.
-///
-/// # Errors
-/// [`Corrupt`] at the field that is wrong.
-pub fn header(bytes: &[u8]) -> Result<Version> {
-    let mut c = Cursor::new(bytes, 0);
-    if c.be32("index magic number")? != MAGIC {
-        return Err(Corrupt::new("index magic number", 0));
+impl Version {
+    /// Reads magic and version from the first [`HEADER_LEN`] bytes of an index.
+    pub fn parse(head: &[u8]) -> Result<Version> {
+        let mut c = Cursor::new(head, "index header");
+        let magic = c.be32()?;
+        if magic != MAGIC {
+            return Err(Error::corrupt("index header", 0, format!("magic number {magic:08x}")));
+        }
+        match c.u8()? {
+            1 => Ok(Version::V1),
+            2 => Ok(Version::V2),
+            v => Err(Error::Unsupported { what: "index version", found: i64::from(v) }),
+        }
     }
-    match c.u8("index version")? {
-        1 => Ok(Version::V1),
-        2 => Ok(Version::V2),
-        _ => Err(Corrupt::new("index version", 4)),
-    }
-}
 
-/// The body of a section `len u32 | body | crc u32` that begins at `bytes[0]`, which lies at offset
-/// `base` of the index.
-///
-/// # Errors
-/// [`Corrupt`] when the section is cut off or its checksum is wrong.
-pub fn section<'a>(bytes: &'a [u8], base: u64, what: &'static str) -> Result<&'a [u8]> {
-    let mut c = Cursor::new(bytes, base);
-    let len = c.be32(what)? as usize;
-    let body = c.take(len, what)?;
-    if c.be32(what)? != crc32c::crc32c(body) {
-        return Err(Corrupt::new(what, base));
+    /// Byte offset of a series entry, from the reference that postings hold.
+    #[inline]
+    pub fn series_offset(self, reference: u32) -> u64 {
+        match self {
+            Version::V1 => u64::from(reference),
+            Version::V2 => u64::from(reference) * SERIES_ALIGN,
+        }
     }
-    Ok(body)
 }
