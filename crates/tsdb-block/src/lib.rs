@@ -6,11 +6,16 @@
 //! however damaged, panics here or makes memory grow beyond a small multiple of its own size.
 //! Read `index` and `chunkenc` first.
 
+pub mod block;
 pub mod chunkenc;
+pub mod chunks;
 pub mod error;
 pub mod index;
 mod map;
 pub mod meta;
+#[cfg(feature = "testing")]
+pub mod testing;
+pub mod tombstones;
 mod wire;
 
 pub use error::{Error, Result};

@@ -20,6 +20,8 @@ pub struct Chunk {
     pub reset: CounterReset,
     /// Its samples.
     pub samples: Vec<Sample>,
+    /// Bytes after the last sample, which writers of 2019 sometimes left.
+    pub tail: Vec<u8>,
 }
 
 /// A sample.
@@ -49,6 +51,14 @@ pub enum Value {
 /// # Errors
 /// Corrupt data by offset; [`Encoding::Aggr`] is unsupported here.
 pub fn read(encoding: Encoding, data: &[u8]) -> Result<Chunk> {
+    let mut chunk = samples(encoding, data)?;
+    if let Some(tail) = write(&chunk).ok().and_then(|again| data.strip_prefix(again.as_slice())) {
+        chunk.tail = tail.to_vec();
+    }
+    Ok(chunk)
+}
+
+fn samples(encoding: Encoding, data: &[u8]) -> Result<Chunk> {
     let mut samples = Vec::new();
     let mut allow = Allowance::of(data);
     // What one sample takes, growth of the vector included.
@@ -68,7 +78,7 @@ pub fn read(encoding: Encoding, data: &[u8]) -> Result<Chunk> {
         _ => return histograms(encoding, data),
     }
     charged?;
-    Ok(Chunk { encoding, reset: CounterReset::Unknown, samples })
+    Ok(Chunk { encoding, reset: CounterReset::Unknown, samples, tail: Vec::new() })
 }
 
 fn histograms(encoding: Encoding, data: &[u8]) -> Result<Chunk> {
@@ -127,7 +137,7 @@ fn histograms(encoding: Encoding, data: &[u8]) -> Result<Chunk> {
             Ok(true)
         })?;
     }
-    Ok(Chunk { encoding, reset, samples })
+    Ok(Chunk { encoding, reset, samples, tail: Vec::new() })
 }
 
 /// Encodes a chunk. Start timestamps are dropped where the encoding has no place for them.
@@ -135,6 +145,12 @@ fn histograms(encoding: Encoding, data: &[u8]) -> Result<Chunk> {
 /// # Errors
 /// [`Error::Invalid`] where a sample is of another kind than the encoding, or does not fit.
 pub fn write(chunk: &Chunk) -> Result<Vec<u8>> {
+    let mut out = body(chunk)?;
+    out.extend_from_slice(&chunk.tail);
+    Ok(out)
+}
+
+fn body(chunk: &Chunk) -> Result<Vec<u8>> {
     let st = histogram::has_start_timestamps(chunk.encoding);
     let wrong =
         || Err(Error::Invalid(format!("sample of another kind in a {} chunk", chunk.encoding.name())));

@@ -40,5 +40,6 @@ pub fn drop_start_timestamps(encoding: Encoding, data: &[u8]) -> Result<(Encodin
     }
     let mut chunk = lossless::read(encoding, data)?;
     chunk.encoding = to;
+    chunk.tail.clear();
     Ok((to, Cow::Owned(lossless::write(&chunk)?)))
 }

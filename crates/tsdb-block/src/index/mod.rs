@@ -11,10 +11,12 @@ pub mod reader;
 pub mod series;
 pub mod symbols;
 pub mod toc;
+pub mod writer;
 
 pub use reader::Reader;
 pub use series::{ChunkMeta, Series};
 pub use toc::Toc;
+pub use writer::Writer;
 
 use crate::wire::Cursor;
 use crate::{Error, Result};

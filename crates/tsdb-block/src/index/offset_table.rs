@@ -63,7 +63,6 @@ fn entry<'a>(c: &mut Cursor<'a>) -> Result<Entry<'a>> {
 }
 
 /// Appends an entry in the form [`iter`] reads.
-#[allow(dead_code)]
 pub(crate) fn put(out: &mut Vec<u8>, name: &str, value: &str, offset: u64) {
     crate::wire::put_uvarint(out, 2);
     crate::wire::put_str(out, name);
