@@ -1,8 +1,8 @@
 //! The trait that every provider implements, and comfort on top of it.
 //!
-//! Holds seven operations and their arguments. It knows no provider. Invariant: keys have no leading
+//! Holds the operations and their arguments. It knows no provider. Invariant: keys have no leading
 //! slash; a folder exists only as a prefix of keys; listings are sorted by key. A wrapper forwards
-//! the seven operations of [`Bucket`]; [`BucketExt`] is built on them and needs no forwarding.
+//! every operation of [`Bucket`], `exists` too; [`BucketExt`] is built on them and needs no forwarding.
 
 use std::fmt::Debug;
 use std::path::PathBuf;
@@ -48,6 +48,18 @@ pub trait Bucket: Send + Sync + Debug + 'static {
     /// # Errors
     /// Not found, or whatever the provider says.
     async fn attributes(&self, key: &str) -> Result<Attributes>;
+
+    /// Whether the object is there.
+    ///
+    /// # Errors
+    /// Every error but not found.
+    async fn exists(&self, key: &str) -> Result<bool> {
+        match self.attributes(key).await {
+            Ok(_) => Ok(true),
+            Err(e) if e.is_not_found() => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
 
     /// The entries below `dir` (empty for the root; a trailing slash makes no difference), sorted by
     /// key. A folder that does not exist has no entries.
@@ -186,18 +198,6 @@ impl From<Bytes> for UploadBody {
 /// Comfort for callers; never implemented by hand.
 #[async_trait]
 pub trait BucketExt: Bucket {
-    /// Whether the object is there.
-    ///
-    /// # Errors
-    /// Every error but not found.
-    async fn exists(&self, key: &str) -> Result<bool> {
-        match self.attributes(key).await {
-            Ok(_) => Ok(true),
-            Err(e) if e.is_not_found() => Ok(false),
-            Err(e) => Err(e),
-        }
-    }
-
     /// The whole object in one buffer. For small objects: nothing bounds it.
     ///
     /// # Errors

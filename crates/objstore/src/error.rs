@@ -19,6 +19,8 @@ pub enum ErrorKind {
     Retry,
     /// The request is wrong (a key that cannot be, a configuration that does not fit).
     Invalid,
+    /// A limit of the caller or the store was reached.
+    Limit,
     /// Anything else; trying again does not help.
     Other,
 }

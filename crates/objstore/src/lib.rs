@@ -5,8 +5,13 @@
 //! end and a missing key mean the same for every provider; `testing` proves it. Start with `bucket`.
 
 pub mod bucket;
+pub mod config;
 pub mod error;
+pub mod filesystem;
+pub mod instrumented;
 pub mod memory;
+pub mod prefixed;
+pub mod retry;
 
 pub use bucket::{
     Attributes, Bucket, BucketExt, Entry, EntryStream, ListOptions, ObjectStream, SharedBucket, UploadBody,

@@ -1,0 +1,138 @@
+//! Thanos' bucket configuration: `type`, `config`, `prefix`, in YAML.
+//!
+//! Holds the outer document and the choice of provider. Invariant:
+//! every key either has an effect or is refused by name. Facts: upstream `client/factory.go`.
+
+use std::sync::Arc;
+
+use serde_norway::{Mapping, Value};
+
+use crate::filesystem::Filesystem;
+use crate::instrumented::{Instrumented, Metrics};
+use crate::{SharedBucket, prefixed::prefixed};
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The outer document is not what it should be.
+    #[error("parsing config YAML file: {0}")]
+    Yaml(String),
+    /// No such provider.
+    #[error("bucket with type {0} is not supported")]
+    UnknownType(String),
+    /// A provider of Thanos that this build does not have.
+    #[error("bucket with type {0} is not supported by this build")]
+    MissingProvider(String),
+    /// The provider refuses its part.
+    #[error("create {kind} client: {text}")]
+    Provider {
+        /// The type, as written.
+        kind: String,
+        /// What is wrong.
+        text: String,
+    },
+    /// The bucket's metrics are registered already.
+    #[error("register bucket metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+}
+
+/// A parsed outer document.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BucketConfig {
+    /// The provider's type, as written.
+    pub kind: String,
+    /// The provider's part; null when absent.
+    pub config: Value,
+    /// Prepended to every key.
+    pub prefix: String,
+}
+
+/// Reads the outer document strictly; only the first YAML document counts.
+///
+/// # Errors
+/// When it is no mapping of the three known keys.
+pub fn parse(yaml: &str) -> Result<BucketConfig, ConfigError> {
+    use serde::Deserialize as _;
+    let bad = |e: &dyn std::fmt::Display| ConfigError::Yaml(e.to_string());
+    let mut out = BucketConfig { kind: String::new(), config: Value::Null, prefix: String::new() };
+    let Some(document) = serde_norway::Deserializer::from_str(yaml).next() else { return Ok(out) };
+    let mut value = Value::deserialize(document).map_err(|e| bad(&e))?;
+    value.apply_merge().map_err(|e| bad(&e))?;
+    let map = match value {
+        Value::Null => return Ok(out),
+        Value::Mapping(map) => map,
+        _ => return Err(bad(&"yaml: unmarshal errors:\n  cannot unmarshal into client.BucketConfig")),
+    };
+    let mut unknown = Vec::new();
+    for (key, value) in map {
+        match key.as_str() {
+            Some("type") => out.kind = text("type", &value).map_err(|e| bad(&e))?,
+            Some("prefix") => out.prefix = text("prefix", &value).map_err(|e| bad(&e))?,
+            Some("config") => out.config = value,
+            _ => {
+                let key = key.as_str().map_or_else(|| format!("{key:?}"), str::to_owned);
+                let line = yaml.lines().position(|l| l.starts_with(&key)).map_or(1, |n| n + 1);
+                unknown.push(format!("  line {line}: field {key} not found in type client.BucketConfig"));
+            }
+        }
+    }
+    if unknown.is_empty() {
+        Ok(out)
+    } else {
+        Err(bad(&format!("yaml: unmarshal errors:\n{}", unknown.join("\n"))))
+    }
+}
+
+/// The configured bucket, instrumented on `registry`; `component` goes into the user agent.
+///
+/// # Errors
+/// When the text, the provider's part or the registry does not allow it.
+pub fn build(
+    yaml: &str,
+    component: &str,
+    registry: &prometheus::Registry,
+) -> Result<SharedBucket, ConfigError> {
+    let config = parse(yaml)?;
+    let kind = config.kind.clone();
+    let refuse = |text: String| ConfigError::Provider { kind: kind.clone(), text };
+    let bucket: SharedBucket = match kind.to_uppercase().as_str() {
+        "FILESYSTEM" => {
+            let directory = section(&config.config).map_err(&refuse)?.get("directory").cloned();
+            let directory = text("directory", &directory.unwrap_or(Value::Null)).map_err(&refuse)?;
+            if directory.is_empty() {
+                return Err(refuse("missing directory for filesystem bucket".into()));
+            }
+            Arc::new(Filesystem::new(&directory).map_err(|e| refuse(e.to_string()))?)
+        }
+        "S3" | "GCS" | "AZURE" | "SWIFT" | "COS" | "ALIYUNOSS" | "BOS" | "OCI" | "OBS" => {
+            return Err(ConfigError::MissingProvider(kind));
+        }
+        _ => return Err(ConfigError::UnknownType(kind)),
+    };
+    tracing::debug!(component, provider = bucket.provider(), bucket = bucket.name(), "bucket configured");
+    let metrics = Metrics::new(registry, bucket.name())?;
+    Ok(Arc::new(Instrumented::new(prefixed(bucket, &config.prefix), metrics)))
+}
+
+/// A mapping, where null stands for an empty one.
+pub(crate) fn section(value: &Value) -> Result<Mapping, String> {
+    match value {
+        Value::Null => Ok(Mapping::new()),
+        Value::Mapping(map) => Ok(map.clone()),
+        _ => Err("yaml: unmarshal errors:\n  a mapping is wanted".into()),
+    }
+}
+
+/// A string; scalars of other types become their text, as with yaml.v2.
+pub(crate) fn text(key: &str, value: &Value) -> Result<String, String> {
+    match value {
+        Value::Null => Ok(String::new()),
+        Value::String(s) => Ok(s.clone()),
+        Value::Bool(b) => Ok(b.to_string()),
+        Value::Number(n) => Ok(n.to_string()),
+        _ => Err(format!("yaml: unmarshal errors:\n  field {key} wants a string")),
+    }
+}
+
+#[cfg(test)]
+mod tests;
