@@ -1,5 +1,7 @@
 //! The recorded blocks: contents, and files written again byte for byte.
 
+#![allow(clippy::print_stderr)] // a test that cannot run says so
+
 use std::path::{Path, PathBuf};
 
 use tsdb_block::block::BlockReader;

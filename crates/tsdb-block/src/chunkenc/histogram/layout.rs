@@ -107,7 +107,7 @@ fn read_bounds(b: &mut Bits<'_>, allow: &mut Allowance) -> Result<Arc<[f64]>> {
 fn write_bound(b: &mut BitWriter, x: f64) {
     let thousandths = x * 1000.0;
     let whole = thousandths.round() as u64 as f64 / 1000.0 == x;
-    if thousandths >= 0.0 && thousandths <= 33_554_430.0 && whole {
+    if (0.0..=33_554_430.0).contains(&thousandths) && whole {
         b.varbit_uint(thousandths.round() as u64 + 1);
     } else {
         b.put(0, 1);
