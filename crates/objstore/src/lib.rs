@@ -12,6 +12,7 @@ pub mod instrumented;
 pub mod memory;
 pub mod prefixed;
 pub mod retry;
+pub mod testing;
 
 pub use bucket::{
     Attributes, Bucket, BucketExt, Entry, EntryStream, ListOptions, ObjectStream, SharedBucket, UploadBody,
