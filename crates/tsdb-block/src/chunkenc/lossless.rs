@@ -62,7 +62,7 @@ fn samples(encoding: Encoding, data: &[u8]) -> Result<Chunk> {
     let mut samples = Vec::new();
     let mut allow = Allowance::of(data);
     // What one sample takes, growth of the vector included.
-    let each = 2 * size_of::<Sample>();
+    let each = 3 * size_of::<Sample>();
     let mut charged = Ok(());
     let mut float = |st, t, v| {
         charged = allow.take(1, each);
@@ -84,7 +84,7 @@ fn samples(encoding: Encoding, data: &[u8]) -> Result<Chunk> {
 fn histograms(encoding: Encoding, data: &[u8]) -> Result<Chunk> {
     let mut samples = Vec::new();
     let mut allow = Allowance::of(data);
-    let each = 2 * size_of::<Sample>();
+    let each = 3 * size_of::<Sample>();
     let reset = histogram::head(encoding, data)?.reset;
     if histogram::is_float(encoding) {
         histogram::walk_float(encoding, data, &mut allow, |l, s, allow| {

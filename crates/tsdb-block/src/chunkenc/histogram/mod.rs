@@ -124,7 +124,7 @@ impl Layout {
     /// Charges one histogram of this layout in the column form.
     fn charge(&self, stale: bool, allow: &mut Allowance) -> Result<()> {
         // The struct with its counters, its place in three columns, and what growing them wastes.
-        allow.take(1, size_of::<FloatHistogram>() + 112)?;
+        allow.take(1, size_of::<FloatHistogram>() + 152)?;
         if stale {
             return Ok(());
         }
