@@ -1,0 +1,153 @@
+//! One series over the steps of an evaluation, as arrays.
+//!
+//! Holds [`Steps`] (the evaluation times) and [`Column`] (a value, a histogram or nothing at each of
+//! them): what operators hand to each other. It knows no label and no operator. Invariant: `values`
+//! has one entry a step, an entry counts only where `present` has its bit, and `hists` is ascending by
+//! step and lists exactly the present steps that hold a histogram (whose entry in `values` is
+//! unspecified). Read `storage` for where samples come from.
+
+use std::sync::Arc;
+
+use model::histogram::FloatHistogram;
+use model::{HistogramAt, Millis};
+
+/// The times at which an expression is evaluated: `start`, `start + step`, …, `count` of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Steps {
+    /// First evaluation time.
+    pub start: Millis,
+    /// Distance between evaluation times; irrelevant where `count` is 1.
+    pub step: Millis,
+    /// Number of evaluation times; at least one.
+    pub count: usize,
+}
+
+impl Steps {
+    /// A single evaluation time.
+    pub fn instant(at: Millis) -> Self {
+        Steps { start: at, step: 1, count: 1 }
+    }
+
+    /// The evaluation time of step `i`.
+    #[inline]
+    pub fn at(&self, i: usize) -> Millis {
+        self.start + self.step * i as Millis
+    }
+
+    /// The last evaluation time.
+    pub fn last(&self) -> Millis {
+        self.at(self.count - 1)
+    }
+}
+
+/// One series' values over [`Steps`].
+#[derive(Clone, Debug, Default)]
+pub struct Column {
+    /// One entry a step; counts only where present, and where no histogram stands.
+    pub values: Vec<f64>,
+    /// A bit a step, least significant first: whether there is a sample.
+    pub present: Vec<u64>,
+    /// The present steps that hold a histogram, ascending; `index` is the step.
+    pub hists: Vec<HistogramAt>,
+}
+
+impl Column {
+    /// Makes this a column of `count` absent steps, keeping the memory.
+    pub fn reset(&mut self, count: usize) {
+        self.values.clear();
+        self.values.resize(count, 0.0);
+        self.present.clear();
+        self.present.resize(count.div_ceil(64), 0);
+        self.hists.clear();
+    }
+
+    /// Number of steps.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    /// Whether there is no step at all (a column of absent steps is not empty).
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// Whether step `i` has a sample.
+    #[inline]
+    pub fn has(&self, i: usize) -> bool {
+        self.present[i / 64] >> (i % 64) & 1 == 1
+    }
+
+    /// Whether any step has a sample.
+    pub fn any(&self) -> bool {
+        self.present.iter().any(|w| *w != 0)
+    }
+
+    /// How many steps have a sample.
+    pub fn count(&self) -> usize {
+        self.present.iter().map(|w| w.count_ones() as usize).sum()
+    }
+
+    /// Sets step `i` to a float. The step must not hold a histogram.
+    #[inline]
+    pub fn set(&mut self, i: usize, v: f64) {
+        self.values[i] = v;
+        self.present[i / 64] |= 1 << (i % 64);
+    }
+
+    /// Appends a histogram at step `i`, which lies behind every histogram so far.
+    pub fn push_histogram(&mut self, i: usize, h: Arc<FloatHistogram>) {
+        debug_assert!(self.hists.last().is_none_or(|last| (last.index as usize) < i));
+        self.present[i / 64] |= 1 << (i % 64);
+        self.hists.push(HistogramAt { index: i as u32, histogram: h });
+    }
+
+    /// Removes the sample of step `i`, if any. Takes time in the number of histograms behind it.
+    pub fn unset(&mut self, i: usize) {
+        self.present[i / 64] &= !(1 << (i % 64));
+        if let Ok(at) = self.hists.binary_search_by_key(&(i as u32), |h| h.index) {
+            self.hists.remove(at);
+        }
+    }
+
+    /// The histogram of step `i`, if it holds one.
+    pub fn histogram(&self, i: usize) -> Option<&Arc<FloatHistogram>> {
+        let at = self.hists.binary_search_by_key(&(i as u32), |h| h.index).ok()?;
+        Some(&self.hists[at].histogram)
+    }
+
+    /// The present steps, ascending.
+    pub fn steps(&self) -> impl Iterator<Item = usize> + '_ {
+        self.present.iter().enumerate().flat_map(|(at, word)| {
+            let mut left = *word;
+            std::iter::from_fn(move || {
+                if left == 0 {
+                    return None;
+                }
+                let bit = left.trailing_zeros() as usize;
+                left &= left - 1;
+                Some(at * 64 + bit)
+            })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bits_values_and_histograms_agree() {
+        let mut c = Column::default();
+        c.reset(130);
+        assert_eq!((c.len(), c.any()), (130, false));
+        c.set(0, 1.5);
+        c.set(129, -2.0);
+        c.push_histogram(64, Arc::default());
+        assert_eq!(c.steps().collect::<Vec<_>>(), [0, 64, 129]);
+        assert!(c.histogram(64).is_some() && c.histogram(0).is_none());
+        c.unset(64);
+        assert_eq!((c.count(), c.hists.len()), (2, 0));
+        assert!(c.has(129) && !c.has(64));
+    }
+}
