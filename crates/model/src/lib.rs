@@ -17,5 +17,5 @@ pub use budget::{Account, Budget, OverBudget};
 pub use histogram::{CounterResetHint, FloatHistogram, Histogram, Span};
 pub use labels::{Labels, LabelsBuilder};
 pub use matcher::{MatchType, Matcher, MatcherError};
-pub use sample::{STALE_NAN_BITS, Samples, is_stale_nan};
+pub use sample::{HistogramAt, STALE_NAN_BITS, Samples, is_stale_nan};
 pub use time::Millis;
