@@ -1,3 +1,10 @@
-//! Developer commands of the workspace.
+//! Developer commands of the workspace: `cargo xtask help` lists them.
 
-fn main() {}
+mod commands;
+mod run;
+mod servers;
+
+fn main() -> std::process::ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    run::exit_code(commands::dispatch(&args))
+}

