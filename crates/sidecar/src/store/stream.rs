@@ -22,6 +22,8 @@ use xxhash_rust::xxh64::xxh64;
 /// From a series' own labels to its final ones.
 #[derive(Clone, Debug)]
 pub(super) struct Finals {
+    /// All external labels.
+    external: Labels,
     /// External labels that stay.
     added: Labels,
     removed: Vec<String>,
@@ -32,7 +34,23 @@ impl Finals {
     pub(super) fn new(external: &Labels, removed: &[String]) -> Self {
         let names = external.iter().map(|(n, _)| n.to_owned());
         let touched = names.chain(removed.iter().cloned()).collect();
-        Finals { added: external.without(removed), removed: removed.to_vec(), touched }
+        Finals {
+            external: external.clone(),
+            added: external.without(removed),
+            removed: removed.to_vec(),
+            touched,
+        }
+    }
+
+    /// The labels by which Prometheus sorted a series that it sent: its remote read adds external labels
+    /// to series that lack them (`storage/remote/codec.go`, `MergeLabels`) after sorting. A series' own
+    /// label that equals the external one cannot be told apart; `Order` excludes it beforehand.
+    fn own(&self, sent: Labels) -> Labels {
+        let is_added = |n: &str, v: &str| self.external.get(n) == Some(v);
+        if !sent.iter().any(|(n, v)| is_added(n, v)) {
+            return sent;
+        }
+        Labels::from_sorted(sent.iter().filter(|(n, v)| !is_added(n, v)))
     }
 
     pub(super) fn of(&self, own: &Labels) -> Labels {
@@ -87,8 +105,9 @@ impl Source {
         let Some(message) = message else { return Ok(None) };
         let mut out = Vec::with_capacity(message.chunked_series.len());
         for series in message.chunked_series {
-            let own = convert::prometheus_labels(&series.labels)
+            let sent = convert::prometheus_labels(&series.labels)
                 .map_err(|e| Status::unknown(format!("remote read of Prometheus: {e}")))?;
+            let own = self.finals.own(sent);
             let labels = self.finals.of(&own);
             // A series without chunks says nothing (thanos#381).
             if series.chunks.is_empty() || !self.shard.matches(&labels) {
