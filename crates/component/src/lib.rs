@@ -77,6 +77,7 @@ pub mod budget;
 pub mod build;
 pub mod clock;
 mod command;
+pub mod discovery;
 pub mod flags;
 pub mod gate;
 pub mod grpc;
@@ -87,5 +88,7 @@ mod net;
 pub mod probe;
 pub mod run;
 pub mod shutdown;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 pub use command::{Command, Env, main};
