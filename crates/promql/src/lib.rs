@@ -4,9 +4,12 @@
 //! nothing else: no chunk, no block, no wire, no runtime. Invariant: an answer depends on the
 //! series, the expression and the options, never on the number of threads. Read `storage` first.
 
+pub mod annotations;
+mod civil;
 pub mod column;
 pub mod parse;
 pub mod storage;
 
+pub use annotations::{Annotation, Annotations};
 pub use column::{Column, Steps};
 pub use storage::{Hints, Queryable, Selection, SeriesSet, StorageError};

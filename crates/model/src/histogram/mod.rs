@@ -19,7 +19,6 @@ use std::sync::Arc;
 
 pub use arith::{IncompatibleSchema, Outcome, kahan_inc};
 pub use buckets::{Bucket, InvalidHistogram};
-pub use text::format_g;
 
 /// The schema number of histograms with custom bucket bounds.
 pub const CUSTOM_BUCKETS_SCHEMA: i32 = -53;
