@@ -24,6 +24,7 @@
 
 use bytes::Bytes;
 use tonic::metadata::MetadataMap;
+use tsdb_block::chunkenc::{Encoding, reencode::drop_start_timestamps};
 
 use crate::series::Series;
 
@@ -111,13 +112,50 @@ pub fn downgrade(series: &mut Series, caller: ChunkEncodings) -> Result<(), Unde
     Ok(())
 }
 
-fn reencode(encoding: i32, _data: &Bytes) -> Result<(i32, Bytes), String> {
-    Err(format!("unsupported chunk encoding {}", encoding.saturating_add(1)))
+fn reencode(wire: i32, data: &Bytes) -> Result<(i32, Bytes), String> {
+    let encoding = u8::try_from(wire.saturating_add(1))
+        .ok()
+        .and_then(Encoding::from_byte)
+        .ok_or_else(|| format!("unsupported chunk encoding {}", wire.saturating_add(1)))?;
+    let (plain, data) = drop_start_timestamps(encoding, data).map_err(|e| e.to_string())?;
+    Ok((plain as i32 - 1, Bytes::from(data.into_owned())))
 }
 
 #[cfg(test)]
 mod tests {
+    use tsdb_block::chunkenc::{xor, xor2};
+
     use super::*;
+    use crate::series::{AggrChunk, Chunk};
+
+    /// The caller that announces nothing gets XOR with the same samples and a hash of the new bytes.
+    #[test]
+    fn xor2_becomes_xor_for_those_who_do_not_ask() {
+        let (mut newer, mut plain) = (xor2::Encoder::new(), xor::Encoder::new());
+        for i in 0..50 {
+            newer.push(7, i * 15_000, i as f64 / 3.0).unwrap();
+            plain.push(i * 15_000, i as f64 / 3.0).unwrap();
+        }
+        let (newer, plain) = (Bytes::from(newer.finish()), Bytes::from(plain.finish()));
+        let chunk = |encoding, data: &Bytes| {
+            let hash = xxhash_rust::xxh64::xxh64(data, 0);
+            AggrChunk::raw(0, 735_000, Chunk { encoding, data: data.clone(), hash })
+        };
+        let labels = model::Labels::from_pairs([("a", "b")]);
+        let mut series = Series { labels: labels.clone(), chunks: vec![chunk(3, &newer)] };
+        downgrade(&mut series, ChunkEncodings::ALL).unwrap();
+        assert_eq!(series.chunks, [chunk(3, &newer)]);
+        downgrade(&mut series, ChunkEncodings::default()).unwrap();
+        assert_eq!(series.chunks, [chunk(0, &plain)]);
+
+        let mut bad =
+            Series { labels, chunks: vec![chunk(3, &newer.slice(..newer.len() / 2)), chunk(9, &newer)] };
+        let error = downgrade(&mut bad, ChunkEncodings::default()).unwrap_err();
+        assert!(error.to_string().starts_with("chunk of {a=\"b\"} at 0: "), "{error}");
+        bad.chunks.remove(0);
+        let error = downgrade(&mut bad, ChunkEncodings::default()).unwrap_err();
+        assert_eq!(error.reason, "unsupported chunk encoding 10");
+    }
 
     #[test]
     fn metadata_round_trips_and_ignores_strangers() {
