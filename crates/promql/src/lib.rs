@@ -7,9 +7,20 @@
 pub mod annotations;
 mod civil;
 pub mod column;
+pub mod engine;
+mod error;
+mod exec;
+mod interrupt;
 pub mod parse;
+pub mod sink;
+pub mod stats;
 pub mod storage;
 
 pub use annotations::{Annotation, Annotations};
 pub use column::{Column, Steps};
+pub use engine::{DefaultStep, Engine, EngineOptions, Outcome, Query, QueryOptions, Times};
+pub use error::{ErrorKind, QueryError};
+pub use interrupt::Interrupt;
+pub use sink::{Collect, Points, Sink, Value};
+pub use stats::{SampleStats, Statistics, StatsLevel, Timings};
 pub use storage::{Hints, Queryable, Selection, SeriesSet, StorageError};
