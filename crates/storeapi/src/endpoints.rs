@@ -2,7 +2,8 @@
 //!
 //! Holds the addresses, what each peer last said of itself (Info) and its health, and answers which
 //! peers may hold data for a request (Thanos `pkg/query/endpointset.go`). It does not resolve names
-//! and does not build channels: the caller hands down addresses and a [`Connector`]. Invariant: a
+//! and does not build channels: the caller hands down targets (`component::discovery`) and a
+//! [`Connector`]. Invariant: a
 //! peer that is not strict is asked for data only while its last Info call succeeded; a strict one
 //! always, and the loop that updates never blocks those who read.
 
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use component::discovery::Target;
 use model::{Labels, Matcher};
 use parking_lot::RwLock;
 use storeapi_proto::info::InfoResponse;
@@ -35,20 +37,11 @@ pub trait Peer: Store {
 
 /// Opens peers.
 pub trait Connector: Send + Sync {
-    /// A peer at `addr`. Does not wait for the connection.
+    /// The peer `target`. Does not wait for the connection.
     ///
     /// # Errors
-    /// A text for the log when the address cannot be used at all.
-    fn connect(&self, addr: &str) -> Result<Arc<dyn Peer>, String>;
-}
-
-/// One address to ask.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Spec {
-    /// `host:port`.
-    pub addr: String,
-    /// Whether the peer is asked even while it is unhealthy.
-    pub strict: bool,
+    /// A text for the log when the address or its settings cannot be used at all.
+    fn connect(&self, target: &Target) -> Result<Arc<dyn Peer>, String>;
 }
 
 /// Time limits of the set.
@@ -112,9 +105,9 @@ impl std::fmt::Display for Endpoint {
 }
 
 impl Endpoint {
-    fn new(spec: &Spec, peer: Arc<dyn Peer>, now: i64) -> Self {
+    fn new(spec: &Target, peer: Arc<dyn Peer>, now: i64) -> Self {
         Endpoint {
-            addr: spec.addr.clone(),
+            addr: spec.name(),
             strict: spec.strict,
             peer,
             info: None,
@@ -234,12 +227,12 @@ impl EndpointSet {
     /// Asks every address in `specs` for Info, adds those that answer (and strict ones), and forgets
     /// those that are not in `specs` any more or have been silent for too long. `now` is in
     /// milliseconds.
-    pub async fn update(&self, specs: &[Spec], now: i64) {
+    pub async fn update(&self, specs: &[Target], now: i64) {
         let _turn = self.updating.lock().await;
         let known = self.endpoints.read().clone();
         // Of equal addresses the last spec wins, as in Thanos.
-        let specs: BTreeMap<&str, &Spec> = specs.iter().map(|s| (s.addr.as_str(), s)).collect();
-        let asked = specs.values().map(|spec| self.ask(spec, known.get(&spec.addr), now));
+        let specs: BTreeMap<String, &Target> = specs.iter().map(|s| (s.name(), s)).collect();
+        let asked = specs.iter().map(|(name, spec)| self.ask(name, spec, known.get(name), now));
         let answered = futures::future::join_all(asked).await;
         let mut next = BTreeMap::new();
         for endpoint in answered.into_iter().flatten() {
@@ -269,15 +262,21 @@ impl EndpointSet {
     }
 
     /// Asks one peer; `None` if it is (or becomes) no member of the set.
-    async fn ask(&self, spec: &Spec, known: Option<&Arc<Endpoint>>, now: i64) -> Option<Endpoint> {
+    async fn ask(
+        &self,
+        name: &str,
+        spec: &Target,
+        known: Option<&Arc<Endpoint>>,
+        now: i64,
+    ) -> Option<Endpoint> {
         let old = match known {
             Some(known) => (**known).clone(),
-            None => match self.connector.connect(&spec.addr) {
+            None => match self.connector.connect(spec) {
                 Ok(peer) => Endpoint::new(spec, peer, now),
                 Err(err) => {
                     tracing::warn!(
                         component = "endpointset",
-                        address = spec.addr,
+                        address = name,
                         err,
                         "new endpoint creation failed"
                     );
@@ -290,9 +289,9 @@ impl EndpointSet {
             Err(_) => Err("rpc error: code = DeadlineExceeded desc = context deadline exceeded".to_owned()),
         };
         let info = info.map_err(|e| {
-            let text = format!("fetching info from {}: {e}", spec.addr);
+            let text = format!("fetching info from {name}: {e}");
             let err = format!("getting metadata: {text}");
-            tracing::warn!(component = "endpointset", address = spec.addr, err, "update of endpoint failed");
+            tracing::warn!(component = "endpointset", address = name, err, "update of endpoint failed");
             text
         });
         let mut next = old.updated(info, now);

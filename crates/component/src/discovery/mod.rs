@@ -1,7 +1,7 @@
 //! Where peers are: names resolved again and again, files of targets, the endpoint configuration.
 //!
 //! Holds Thanos' address prefixes (`dns+`, `dnssrv+`, `dnssrvnoa+`, `dnsdualstack+`) behind a
-//! [`Provider`], file service discovery and `--endpoint.sd-config`. It
+//! [`Provider`], file service discovery ([`files`]) and `--endpoint.sd-config` ([`endpoints`]). It
 //! opens no connection and knows no protocol of those found. Invariant: a failure never shrinks what
 //! is known: the last good answer of a name or a file stays until there is a better one. Read
 //! `provider` first, then `resolver`.
@@ -37,10 +37,13 @@
 //! # Ok(()) }
 //! ```
 
+pub mod endpoints;
+pub mod files;
 mod provider;
 mod resolver;
 #[cfg(test)]
 mod tests;
 
+pub use endpoints::Target;
 pub use provider::{Provider, ResolveErrors, is_dynamic};
 pub use resolver::{Kind, LookupError, Resolve, Srv, SystemResolver};

@@ -167,18 +167,12 @@ impl Provider {
         limit: Duration,
         forget: bool,
     ) -> Result<(), ResolveErrors> {
-        let lookups = configured.iter().map(|address| async move {
-            let Some((prefix, name)) = address.split_once('+').filter(|_| is_dynamic(address)) else {
-                return (address, Ok(vec![address.clone()]));
-            };
-            self.0.metrics.lookups.inc();
-            let found = tokio::time::timeout(limit, self.look_up(prefix, name)).await;
-            let found =
-                found.unwrap_or_else(|_| Err(format!("lookup of {name:?}: context deadline exceeded")));
-            if found.is_err() {
-                self.0.metrics.failures.inc();
+        let lookups = configured.iter().cloned().map(|address| {
+            let provider = self.clone();
+            async move {
+                let found = provider.ask(&address, limit).await;
+                (address, found)
             }
-            (address, found)
         });
         let answered: Vec<_> = futures::stream::iter(lookups).buffered(CONCURRENCY).collect().await;
 
@@ -186,7 +180,7 @@ impl Provider {
         let mut fresh = BTreeMap::new();
         for (address, found) in answered {
             match found {
-                Ok(found) => drop(fresh.insert(address.clone(), found)),
+                Ok(found) => drop(fresh.insert(address, found)),
                 Err(message) => errors.push(message),
             }
         }
@@ -198,6 +192,19 @@ impl Provider {
         resolved.append(&mut fresh);
         self.0.metrics.show(&before, &resolved);
         if errors.is_empty() { Ok(()) } else { Err(ResolveErrors(errors)) }
+    }
+
+    async fn ask(&self, address: &str, limit: Duration) -> Result<Vec<String>, String> {
+        let Some((prefix, name)) = address.split_once('+').filter(|_| is_dynamic(address)) else {
+            return Ok(vec![address.to_owned()]);
+        };
+        self.0.metrics.lookups.inc();
+        let found = tokio::time::timeout(limit, self.look_up(prefix, name)).await;
+        let found = found.unwrap_or_else(|_| Err(format!("lookup of {name:?}: context deadline exceeded")));
+        if found.is_err() {
+            self.0.metrics.failures.inc();
+        }
+        found
     }
 
     /// Everything known, in the order of the configured addresses; one that two of them stand for

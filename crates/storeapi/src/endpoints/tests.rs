@@ -55,13 +55,16 @@ impl Peer for Fake {
 struct Fakes(BTreeMap<String, Arc<Fake>>);
 
 impl Connector for Fakes {
-    fn connect(&self, addr: &str) -> Result<Arc<dyn Peer>, String> {
-        self.0.get(addr).map(|f| f.clone() as Arc<dyn Peer>).ok_or_else(|| "no such host".to_owned())
+    fn connect(&self, target: &Target) -> Result<Arc<dyn Peer>, String> {
+        self.0
+            .get(&target.address)
+            .map(|f| f.clone() as Arc<dyn Peer>)
+            .ok_or_else(|| "no such host".to_owned())
     }
 }
 
-fn spec(addr: &str, strict: bool) -> Spec {
-    Spec { addr: addr.into(), strict }
+fn spec(addr: &str, strict: bool) -> Target {
+    Target { strict, ..Target::plain(addr) }
 }
 
 #[tokio::test(start_paused = true)]
