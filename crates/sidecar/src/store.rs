@@ -7,9 +7,6 @@
 
 mod samples;
 mod stream;
-#[cfg(test)]
-mod tests;
-mod xor_write;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -3,6 +3,7 @@
 //! Holds the way from samples to XOR chunks of 120. It knows no histogram: such a Prometheus has none.
 //! Invariant: the samples are charged before they are encoded; series without samples are left out.
 
+use bytes::Bytes;
 use futures::StreamExt;
 use model::budget::Account;
 use storeapi::series::AggrChunk;
@@ -11,11 +12,10 @@ use storeapi::sort::sort_all;
 use storeapi::{Chunk, Item, Series, SeriesStream};
 use storeapi_proto::{convert, prometheus};
 use tonic::Status;
-
+use tsdb_block::chunkenc::xor;
 use xxhash_rust::xxh64::xxh64;
 
 use super::stream::Finals;
-use super::xor_write;
 
 /// Samples a chunk holds.
 const PER_CHUNK: usize = 120;
@@ -41,7 +41,7 @@ pub(super) fn stream(
         account
             .charge((series.samples.len() * 16 + labels.byte_len()) as u64, &"samples of Prometheus")
             .map_err(|e| Status::resource_exhausted(e.to_string()))?;
-        let chunks = series.samples.chunks(PER_CHUNK).map(encode).collect();
+        let chunks = series.samples.chunks(PER_CHUNK).map(encode).collect::<Result<_, _>>()?;
         all.push(Series { labels, chunks });
     }
     sort_all(&mut all);
@@ -51,10 +51,13 @@ pub(super) fn stream(
     Ok(held.boxed())
 }
 
-fn encode(samples: &[prometheus::Sample]) -> AggrChunk {
-    let (ts, values): (Vec<i64>, Vec<f64>) = samples.iter().map(|s| (s.timestamp, s.value)).unzip();
-    let data = xor_write::encode(&ts, &values);
+fn encode(samples: &[prometheus::Sample]) -> Result<AggrChunk, Status> {
+    let mut encoder = xor::Encoder::new();
+    for sample in samples {
+        encoder.push(sample.timestamp, sample.value).map_err(|e| Status::internal(e.to_string()))?;
+    }
+    let data = Bytes::from(encoder.finish());
     let hash = xxh64(&data, 0);
-    let (first, last) = (ts.first().copied().unwrap_or(0), ts.last().copied().unwrap_or(0));
-    AggrChunk::raw(first, last, Chunk { encoding: 0, data: data.into(), hash })
+    let time = |s: Option<&prometheus::Sample>| s.map_or(0, |s| s.timestamp);
+    Ok(AggrChunk::raw(time(samples.first()), time(samples.last()), Chunk { encoding: 0, data, hash }))
 }

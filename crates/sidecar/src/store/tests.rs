@@ -1,1 +1,0 @@
-//! The store over a Prometheus made of recorded frames: damage, order, backpressure.
