@@ -86,7 +86,12 @@ fn demo(args: &[String]) -> anyhow::Result<()> {
 }
 
 fn golden(args: &[String]) -> anyhow::Result<()> {
-    tool("golden", "dev", &["store-gateway", "querier"], args)
+    let given = |flag: &str| args.iter().any(|a| a.split('=').next() == Some(flag));
+    let sides = [("--store-bin", "store-gateway"), ("--query-bin", "querier")];
+    // A side that is given need not be built.
+    let ours: Vec<&str> =
+        sides.iter().filter(|(flag, _)| !given(flag)).map(|(_, service)| *service).collect();
+    tool("golden", "dev", &ours, args)
 }
 
 fn compliance(args: &[String]) -> anyhow::Result<()> {
