@@ -18,10 +18,11 @@ use std::path::{Path, PathBuf};
 use component::clock::SharedClock;
 use component::metrics::{self, Gauge, IntCounter, Registry};
 use model::Labels;
-use objstore::{BucketExt as _, SharedBucket};
+use objstore::SharedBucket;
 use tsdb_block::meta::{BlockMeta, FILE_NAME, Ulid};
 
-use crate::upload::{self, blocking};
+use crate::local::blocking;
+use crate::upload;
 pub use overlap::Overlap;
 use state::State;
 

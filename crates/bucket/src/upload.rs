@@ -16,6 +16,8 @@ use futures::stream::{StreamExt as _, TryStreamExt as _};
 use objstore::{BucketExt as _, SharedBucket, UploadBody};
 use tsdb_block::meta::{self, BlockMeta, File, Hash, MetaError};
 
+use crate::local::blocking;
+
 /// Folder of chunk segments.
 pub const CHUNKS: &str = "chunks";
 /// The index.
@@ -177,20 +179,4 @@ fn rfc3339(millis: i64) -> String {
         .ok()
         .and_then(|t| t.format(&time::format_description::well_known::Rfc3339).ok())
         .unwrap_or_else(|| meta::NO_TIME.to_owned())
-}
-
-/// Runs file work where it may block.
-pub(crate) async fn blocking<T, F>(work: F) -> T
-where
-    T: Send + 'static,
-    F: FnOnce() -> T + Send + 'static,
-{
-    match tokio::task::spawn_blocking(work).await {
-        Ok(value) => value,
-        Err(stopped) => match stopped.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            // The runtime is being shut down: nobody waits for the value any more.
-            Err(_) => std::future::pending().await,
-        },
-    }
 }

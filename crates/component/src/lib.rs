@@ -86,6 +86,7 @@ pub mod log;
 pub mod metrics;
 mod net;
 pub mod probe;
+pub mod relabel;
 pub mod run;
 pub mod shutdown;
 #[cfg(any(test, feature = "testing"))]

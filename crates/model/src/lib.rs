@@ -10,12 +10,13 @@ pub mod histogram;
 pub mod labels;
 pub mod matcher;
 pub mod regexp;
+pub mod relabel;
 pub mod sample;
 pub mod time;
 
 pub use budget::{Account, Budget, OverBudget};
 pub use histogram::{CounterResetHint, FloatHistogram, Histogram, Span};
-pub use labels::{Labels, LabelsBuilder};
+pub use labels::{Labels, LabelsBuilder, LabelsWriter};
 pub use matcher::{MatchType, Matcher, MatcherError};
 pub use sample::{HistogramAt, STALE_NAN_BITS, Samples, is_stale_nan};
 pub use time::Millis;

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use tsdb_block::meta::{BlockMeta, FILE_NAME, Ulid};
 
-use super::state::write_atomically;
+use crate::local::write_atomically;
 use crate::upload::{CHUNKS, Error, INDEX, read_meta, segments};
 
 /// Where hard links go, below the data directory.

@@ -4,11 +4,12 @@
 //! started with `--storage.tsdb.delay-compact-file.path` reads it. Invariant: a reader sees the old file
 //! or the new one, also after a power cut.
 
-use std::io::Write as _;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use tsdb_block::meta::Ulid;
+
+use crate::local::write_atomically;
 
 /// The only version.
 const VERSION: i64 = 1;
@@ -83,17 +84,4 @@ impl State {
     pub fn write(&self, path: &Path) -> std::io::Result<()> {
         write_atomically(path, &self.to_json())
     }
-}
-
-/// Replaces `path` by `bytes`, synced.
-pub(super) fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".tmp");
-    let beside = path.with_file_name(name);
-    let mut file = std::fs::File::create(&beside)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    std::fs::rename(&beside, path)?;
-    let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::File::open(parent)?.sync_all()
 }

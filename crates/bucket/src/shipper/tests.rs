@@ -9,8 +9,8 @@ use component::clock::ManualClock;
 use futures::TryStreamExt as _;
 use objstore::memory::InMemory;
 use objstore::{
-    Attributes, Bucket, EntryStream, Error as StoreError, ErrorKind, ListOptions, ObjectStream,
-    Result as Stored, UploadBody,
+    Attributes, Bucket, BucketExt as _, EntryStream, Error as StoreError, ErrorKind, ListOptions,
+    ObjectStream, Result as Stored, UploadBody,
 };
 use tsdb_block::meta::Compaction;
 
