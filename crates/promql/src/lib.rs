@@ -15,6 +15,7 @@ pub mod parse;
 pub mod sink;
 pub mod stats;
 pub mod storage;
+pub mod testing;
 
 pub use annotations::{Annotation, Annotations};
 pub use column::{Column, Steps};

@@ -399,6 +399,11 @@ impl Ast {
         &self.nodes[id.index()].expr
     }
 
+    /// What the node of `id` is, to be changed in place. Its children have to stay valid.
+    pub(crate) fn expr_mut(&mut self, id: NodeId) -> &mut Expr {
+        &mut self.nodes[id.index()].expr
+    }
+
     /// Where the node of `id` stands.
     pub fn span(&self, id: NodeId) -> Span {
         self.nodes[id.index()].span

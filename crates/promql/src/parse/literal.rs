@@ -11,7 +11,7 @@ const NANOS_PER_SECOND: f64 = 1e9;
 ///
 /// # Errors
 /// The text of Go's `strconv.ParseFloat`.
-pub(super) fn number(text: &str) -> Result<f64, String> {
+pub(crate) fn number(text: &str) -> Result<f64, String> {
     if let Some(value) = integer(text) {
         return Ok(value as f64);
     }

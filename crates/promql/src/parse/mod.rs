@@ -25,6 +25,8 @@ pub use ast::{
 };
 pub use error::{ParseError, position};
 pub use functions::Function;
+pub(crate) use lex::string::unquote;
+pub(crate) use literal::number;
 pub use parser::{HistogramDescription, MAX_DEPTH, SequenceItem, SeriesDescription};
 pub use pretty::TooLong;
 pub use print::Shown;

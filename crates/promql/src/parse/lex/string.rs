@@ -91,7 +91,7 @@ impl<'a> Lexer<'a> {
 /// The bytes that a string token stands for; `None` where it is no string.
 ///
 /// `\x` and octal escapes stand for single bytes, so the result need not be UTF-8.
-pub(in crate::parse) fn unquote(token: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn unquote(token: &[u8]) -> Option<Vec<u8>> {
     let (quote, body) = match token {
         [quote, body @ .., last] if quote == last => (*quote, body),
         _ => return None,
