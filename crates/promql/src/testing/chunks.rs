@@ -87,7 +87,13 @@ mod tests {
     #[test]
     fn the_first_histogram_of_a_chunk_is_unknown() {
         assert_eq!(
-            hints(&[(0, 1.0, Unknown), (1, 2.0, Unknown), (2, 1.0, Unknown), (3, 1.0, Reset), (4, 1.0, NotReset)]),
+            hints(&[
+                (0, 1.0, Unknown),
+                (1, 2.0, Unknown),
+                (2, 1.0, Unknown),
+                (3, 1.0, Reset),
+                (4, 1.0, NotReset)
+            ]),
             [Unknown, NotReset, Unknown, Unknown, NotReset]
         );
         assert_eq!(

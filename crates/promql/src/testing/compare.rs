@@ -216,10 +216,7 @@ fn same_histogram(want: &FloatHistogram, got: &FloatHistogram, hint_written: boo
     };
     want.schema == got.schema
         && want.zero_threshold == got.zero_threshold
-        && close(
-            &[want.count, want.sum, want.zero_count],
-            &[got.count, got.sum, got.zero_count],
-        )
+        && close(&[want.count, want.sum, want.zero_count], &[got.count, got.sum, got.zero_count])
         && (!want.uses_custom_buckets() || bits(want.custom_bounds()) == bits(got.custom_bounds()))
         && same_spans(&want.negative_spans, &got.negative_spans)
         && close(&want.negative_buckets, &got.negative_buckets)

@@ -132,7 +132,9 @@ impl Series {
             samples.start_ts = vec![0; samples.ts.len()];
         }
         add(samples);
-        samples.start_ts.resize(if st != 0 || !samples.start_ts.is_empty() { samples.ts.len() } else { 0 }, 0);
+        samples
+            .start_ts
+            .resize(if st != 0 || !samples.start_ts.is_empty() { samples.ts.len() } else { 0 }, 0);
         if let Some(last) = samples.start_ts.last_mut() {
             *last = st;
         }
@@ -142,8 +144,7 @@ impl Series {
 impl Queryable for Memory {
     fn select(&self, selection: &Selection) -> Box<dyn SeriesSet> {
         let named = |m: &&Matcher| m.kind == MatchType::Equal && m.name == METRIC_NAME;
-        let matches =
-            |labels: &Labels| selection.matchers.iter().all(|m| m.matches(labels.value(&m.name)));
+        let matches = |labels: &Labels| selection.matchers.iter().all(|m| m.matches(labels.value(&m.name)));
         let mut found: Vec<(Labels, Arc<Samples>)> = Vec::new();
         let mut look = |series: &BTreeMap<Labels, Series>| {
             let hits = series.iter().filter(|(labels, _)| matches(labels));
@@ -204,7 +205,12 @@ mod tests {
         crate::parse::Options::all().parse_metric(text).unwrap()
     }
 
-    fn selected(store: &Memory, matchers: Vec<Matcher>, mint: Millis, maxt: Millis) -> Vec<(String, Vec<f64>)> {
+    fn selected(
+        store: &Memory,
+        matchers: Vec<Matcher>,
+        mint: Millis,
+        maxt: Millis,
+    ) -> Vec<(String, Vec<f64>)> {
         let mut set = store.select(&Selection { mint, maxt, matchers, ..Default::default() });
         let (mut samples, mut out) = (Samples::default(), Vec::new());
         while let Some(labels) = set.next(&mut samples).unwrap() {

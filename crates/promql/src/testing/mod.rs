@@ -8,6 +8,7 @@
 
 mod chunks;
 mod compare;
+pub mod folder;
 mod memory;
 mod nhcb;
 mod repeat;

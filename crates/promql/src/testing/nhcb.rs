@@ -136,7 +136,9 @@ mod tests {
 
     #[test]
     fn counts_that_contradict_each_other_are_refused() {
-        assert!(derived("h_bucket{le=\"1\"} 3\nh_bucket{le=\"2\"} 1").unwrap_err().contains("not cumulative"));
+        assert!(
+            derived("h_bucket{le=\"1\"} 3\nh_bucket{le=\"2\"} 1").unwrap_err().contains("not cumulative")
+        );
         assert!(derived("h_bucket{le=\"+Inf\"} 3\nh_count 4").unwrap_err().contains("mismatch"));
         assert!(derived("h_bucket 3").unwrap_err().contains("no bucket label"));
     }

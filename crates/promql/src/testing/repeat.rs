@@ -102,7 +102,10 @@ mod tests {
         let got = instants("a", 5000).unwrap();
         assert_eq!(got[0], ("a".to_owned(), 5000));
         assert_eq!(got.iter().skip(1).map(|i| i.1).collect::<Vec<_>>(), [-50_000, 0, 1000, 5000, 50_000]);
-        assert_eq!(instants("a", 0).unwrap().iter().skip(1).map(|i| i.1).collect::<Vec<_>>(), [-1000, 0, 1000]);
+        assert_eq!(
+            instants("a", 0).unwrap().iter().skip(1).map(|i| i.1).collect::<Vec<_>>(),
+            [-1000, 0, 1000]
+        );
         assert_eq!(instants("time()", 0).unwrap().len(), 1);
         assert!(asks_for_query_times("a @ end()") && !asks_for_query_times("end(1)"));
     }

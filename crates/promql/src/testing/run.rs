@@ -5,6 +5,7 @@
 //! difference never ends a script. Read `repeat` for the repetitions, `compare` for what is equal.
 
 use std::fmt;
+use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
 use model::{Millis, Samples};
@@ -117,7 +118,7 @@ impl Runner {
                     }
                 }
                 Command::Eval(e) if chosen.is_some_and(|line| line != Some(e.line)) => {}
-                Command::Eval(eval) => match self.eval(&store, eval) {
+                Command::Eval(eval) => match self.guarded(&store, eval) {
                     Ok(()) => report.passed += 1,
                     Err(difference) => {
                         report.failed += 1;
@@ -129,9 +130,18 @@ impl Runner {
         Ok(report)
     }
 
+    /// A panic is a difference like any other, so that the rest of the script is run.
+    fn guarded(&self, store: &Memory, eval: &Eval) -> Result<(), Box<Difference>> {
+        std::panic::catch_unwind(AssertUnwindSafe(|| self.eval(store, eval))).unwrap_or_else(|_| {
+            Err(difference(eval, &eval.expr, "as written or repeated", "no panic", "panic"))
+        })
+    }
+
     fn eval(&self, store: &Memory, eval: &Eval) -> Result<(), Box<Difference>> {
         let at = match eval.when {
-            When::Range(window) => return self.check(store, eval, &eval.expr, When::Range(window)).map(|_| ()),
+            When::Range(window) => {
+                return self.check(store, eval, &eval.expr, When::Range(window)).map(|_| ());
+            }
             When::Instant(at) => at,
         };
         let queries = repeat::instants(&eval.expr, at);

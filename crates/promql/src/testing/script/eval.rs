@@ -141,9 +141,8 @@ static INSTANT: LazyLock<Regex> =
 static RANGE: LazyLock<Regex> = LazyLock::new(|| {
     pattern(r"^eval(?:_(fail|warn|info))?\s+range\s+from\s+(.+)\s+to\s+(.+)\s+step\s+(.+?)\s+(.+)$")
 });
-static CLAUSE: LazyLock<Regex> = LazyLock::new(|| {
-    pattern(r"^expect\s+(ordered|fail|warn|no_warn|info|no_info)(?:\s+(regex|msg):(.+))?$")
-});
+static CLAUSE: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r"^expect\s+(ordered|fail|warn|no_warn|info|no_info)(?:\s+(regex|msg):(.+))?$"));
 static WINDOW: LazyLock<Regex> =
     LazyLock::new(|| pattern(r"^expect range vector\s+from\s+(.+)\s+to\s+(.+)\s+step\s+(.+)$"));
 
@@ -232,7 +231,9 @@ fn window(from: &str, to: &str, step: &str) -> Result<Window, String> {
 
 impl Expectation {
     fn clause(&mut self, line: &str) -> Result<(), String> {
-        let parts = CLAUSE.captures(line).ok_or("invalid expect clause, which is expect <type> [msg|regex: <text>]")?;
+        let parts = CLAUSE
+            .captures(line)
+            .ok_or("invalid expect clause, which is expect <type> [msg|regex: <text>]")?;
         let text = parts.get(3).map_or("", |m| m.as_str()).trim();
         let check = match parts.get(2).map(|m| m.as_str()) {
             None => Check::Any,

@@ -174,7 +174,8 @@ fn offset(text: &str) -> Result<(Millis, &str), String> {
     }
     let unit = body[digits..].bytes().take_while(|b| b.is_ascii_alphabetic() && *b != b'x').count();
     let (duration, rest) = body.split_at(digits + unit);
-    let millis = parse_duration_millis(duration).map_err(|e| format!("invalid duration \"{duration}\": {e}"))?;
+    let millis =
+        parse_duration_millis(duration).map_err(|e| format!("invalid duration \"{duration}\": {e}"))?;
     Ok((if negative { -millis } else { millis }, rest))
 }
 

@@ -9,7 +9,7 @@ mod load;
 
 use std::fmt;
 
-pub use eval::{Check, Eval, Expected, ExpectedSeries, Expectation, Window, When};
+pub use eval::{Check, Eval, Expectation, Expected, ExpectedSeries, When, Window};
 pub use load::{Load, LoadedSample, LoadedSeries};
 
 use crate::parse::Options;
@@ -146,8 +146,9 @@ mod tests {
             "load 30s\n  a 1 2\n  # ends the block\nclear\n\neval instant at 1m a\n  a 2\neval instant at 0 1\n 1\n",
         );
         assert!(script.unwrap_err().text.contains("parse error"), "a block ends with an empty line only");
-        let script = Script::parse("load 30s\n a 1\n\neval instant at 1m a\n a 1\n\neval instant at 0 1\n 1\n")
-            .unwrap();
+        let script =
+            Script::parse("load 30s\n a 1\n\neval instant at 1m a\n a 1\n\neval instant at 0 1\n 1\n")
+                .unwrap();
         assert_eq!(script.evals().map(|e| e.line).collect::<Vec<_>>(), [4, 7]);
     }
 
@@ -156,7 +157,7 @@ mod tests {
         assert_eq!(refused("clear\nbogus 1"), "line 2: invalid command \"bogus 1\"");
         assert!(refused("load\n").starts_with("line 1: "));
         assert!(refused("eval instant at 1m sum(").starts_with("line 1: "));
-        assert!(refused("eval instant sum(a)").contains("invalid timestamp"));
+        assert!(refused("eval instant  sum(a)").contains("invalid timestamp"));
         assert!(refused("eval range from 5m to 1m step 1m a").contains("before start"));
         assert!(refused("eval instant at 1m a\n a 1 2").contains("multiple values"));
         assert!(refused("eval instant at 1m a\n expect warn\n expect no_warn").contains("together"));
