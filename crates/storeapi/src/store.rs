@@ -4,8 +4,11 @@
 //! Prometheus, a remote peer (`client`) and a fan-out over many all implement [`Store`]. Invariant:
 //! series in a stream are sorted by final labels; dropping a stream ends the work behind it.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use futures::stream::BoxStream;
+use model::Matcher;
 use storeapi_proto::thanos;
 use tonic::{Code, Status};
 
@@ -25,18 +28,25 @@ pub struct Call {
     pub tenant: String,
     /// Chunk encodings that the caller can read beyond Thanos' three.
     pub encodings: ChunkEncodings,
+    /// For a fan-out: matchers on `__address__` that select the stores to ask, any set of which
+    /// suffices; empty for all stores (`storeMatch[]`). Stays within the process.
+    pub store_matchers: Arc<[Vec<Matcher>]>,
 }
 
 impl Default for Call {
     fn default() -> Self {
-        Call { tenant: DEFAULT_TENANT.to_owned(), encodings: ChunkEncodings::default() }
+        Call {
+            tenant: DEFAULT_TENANT.to_owned(),
+            encodings: ChunkEncodings::default(),
+            store_matchers: Arc::default(),
+        }
     }
 }
 
 impl Call {
     /// A call within the process, or from a peer that reads every encoding.
     pub fn internal(tenant: impl Into<String>) -> Self {
-        Call { tenant: tenant.into(), encodings: ChunkEncodings::ALL }
+        Call { tenant: tenant.into(), encodings: ChunkEncodings::ALL, store_matchers: Arc::default() }
     }
 
     /// The context of a request that came over gRPC.
@@ -45,6 +55,7 @@ impl Call {
         Call {
             tenant: if tenant.is_empty() { DEFAULT_TENANT.to_owned() } else { tenant.to_owned() },
             encodings: ChunkEncodings::from_metadata(metadata),
+            store_matchers: Arc::default(),
         }
     }
 
