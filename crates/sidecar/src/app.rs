@@ -45,7 +45,10 @@ pub async fn run(args: Args, env: Env) -> anyhow::Result<()> {
     let probe = Probe::new(env.component, &env.registry)?;
 
     let bucket = match args.objstore.content().context("getting object store config")? {
-        Some(yaml) => Some(ship::open(&yaml)?),
+        Some(yaml) => {
+            let bucket = objstore::config::build(&yaml, env.component, &env.registry);
+            Some(bucket.context("create bucket client")?)
+        }
         None => {
             tracing::info!("no supported bucket was configured, uploads will be disabled");
             None

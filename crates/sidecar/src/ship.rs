@@ -67,8 +67,3 @@ pub(crate) async fn run(args: Args, env: Env, state: State, bucket: SharedBucket
         }
     }
 }
-
-/// Opens the bucket that the YAML describes.
-pub(crate) fn open(_: &str) -> anyhow::Result<SharedBucket> {
-    bail!("objstore.config: this version has no bucket providers")
-}
