@@ -4,19 +4,17 @@
 //! only the targets are used, labels are not (Thanos `--store.sd-files`). It resolves no name.
 //! Invariant: a file that cannot be read keeps what it said before; one that is gone says nothing.
 //! Files are looked at every few seconds instead of being watched, and read on change or every
-//! interval.
+//! interval. Thanos registers none of Prometheus' metrics for them, so there are none here.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use parking_lot::RwLock;
-use prometheus::{GaugeVec, IntCounter, Registry};
 use serde::Deserialize;
 
 use crate::clock::SharedClock;
-use crate::metrics::{self, Summary};
 use crate::shutdown::Shutdown;
 
 /// How often files are looked at for a change.
@@ -30,46 +28,6 @@ struct Group {
     #[serde(default)]
     #[expect(dead_code, reason = "the format has labels, peers need none")]
     labels: BTreeMap<String, String>,
-}
-
-#[derive(Debug)]
-struct Metrics {
-    read_errors: IntCounter,
-    scans: Summary,
-    mtimes: GaugeVec,
-}
-
-impl Metrics {
-    fn new(registry: &Registry) -> prometheus::Result<Self> {
-        // Never counted: nothing is watched.
-        metrics::counter(
-            registry,
-            "prometheus_sd_file_watcher_errors_total",
-            "Errors of watching files of targets.",
-        )?;
-        Ok(Metrics {
-            read_errors: metrics::counter(
-                registry,
-                "prometheus_sd_file_read_errors_total",
-                "Errors of reading files of targets.",
-            )?,
-            scans: metrics::register(
-                registry,
-                Summary::new(
-                    "prometheus_sd_file_scan_duration_seconds",
-                    "Seconds it took to read the files of targets.",
-                    &[],
-                    &[0.5, 0.9, 0.99],
-                )?,
-            )?,
-            mtimes: metrics::gauges(
-                registry,
-                "prometheus_sd_file_mtime_seconds",
-                "When files of targets were changed, as they say.",
-                &["filename"],
-            )?,
-        })
-    }
 }
 
 /// What a file looked like when it was read.
@@ -93,26 +51,20 @@ pub struct Files(Arc<Inner>);
 struct Inner {
     patterns: Vec<String>,
     files: RwLock<BTreeMap<PathBuf, Known>>,
-    metrics: Metrics,
 }
 
-/// A pattern does not name files of targets.
+/// A pattern does not name files of targets: the name's end is wrong, or a star stands elsewhere than
+/// once in the last segment.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The name's end is wrong, or a star stands elsewhere than in the last segment.
-    #[error("path name {0:?} is not valid for file discovery")]
-    Pattern(String),
-    /// The registry has the metrics already.
-    #[error(transparent)]
-    Metrics(#[from] prometheus::Error),
-}
+#[error("path name {0:?} is not valid for file discovery")]
+pub struct BadPattern(String);
 
 impl Files {
     /// The files that `patterns` name; none is read yet.
     ///
     /// # Errors
-    /// [`Error`].
-    pub fn new(registry: &Registry, patterns: &[String]) -> Result<Self, Error> {
+    /// [`BadPattern`].
+    pub fn new(patterns: &[String]) -> Result<Self, BadPattern> {
         for pattern in patterns {
             let (folder, name) = pattern.rsplit_once('/').unwrap_or(("", pattern));
             let stem = name
@@ -122,14 +74,10 @@ impl Files {
                 !folder.contains('*') && stem.matches('*').count() <= 1 && !name[stem.len()..].contains('*')
             });
             if !fits {
-                return Err(Error::Pattern(pattern.clone()));
+                return Err(BadPattern(pattern.clone()));
             }
         }
-        Ok(Files(Arc::new(Inner {
-            patterns: patterns.to_vec(),
-            files: RwLock::default(),
-            metrics: Metrics::new(registry)?,
-        })))
+        Ok(Files(Arc::new(Inner { patterns: patterns.to_vec(), files: RwLock::default() })))
     }
 
     /// The targets of all files, each once, sorted.
@@ -141,10 +89,8 @@ impl Files {
 
     /// Reads the files that have changed since they were read, or all of them.
     pub fn refresh(&self, all: bool) {
-        let began = std::time::Instant::now();
         let before = self.0.files.read().clone();
         let mut now = BTreeMap::new();
-        let mut read_any = false;
         for path in self.0.patterns.iter().flat_map(|pattern| listed(pattern)) {
             let known = before.get(&path);
             let stamp = stamp(&path);
@@ -152,31 +98,16 @@ impl Files {
                 now.insert(path, known.cloned().unwrap_or_default());
                 continue;
             }
-            read_any = true;
             let targets = match read(&path) {
-                Ok(targets) => {
-                    let since = stamp.modified.and_then(|m| m.duration_since(UNIX_EPOCH).ok());
-                    let seconds = since.map_or(0.0, |s| s.as_secs() as f64);
-                    let shown = path.display().to_string();
-                    self.0.metrics.mtimes.with_label_values(&[&shown]).set(seconds);
-                    targets
-                }
+                Ok(targets) => targets,
                 Err(err) => {
-                    self.0.metrics.read_errors.inc();
                     tracing::error!(path = %path.display(), err, "Error reading file");
                     known.map(|known| known.targets.clone()).unwrap_or_default()
                 }
             };
             now.insert(path, Known { stamp, targets });
         }
-        for gone in before.keys().filter(|path| !now.contains_key(*path)) {
-            // A file that was never read well has no series.
-            let _ = self.0.metrics.mtimes.remove_label_values(&[&gone.display().to_string()]);
-        }
         *self.0.files.write() = now;
-        if read_any {
-            self.0.metrics.scans.observe(&[], began.elapsed().as_secs_f64());
-        }
     }
 
     /// Reads all files at once and then every `every`, changed ones within seconds, until shutdown.
@@ -235,7 +166,6 @@ fn read(path: &Path) -> Result<Vec<String>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::text;
 
     #[test]
     fn files_come_change_break_and_go() {
@@ -243,9 +173,8 @@ mod tests {
         let at = |name: &str| dir.path().join(name);
         std::fs::write(at("a.json"), r#"[{"targets": ["a:1", "b:1"], "labels": {"x": "y"}}]"#).unwrap();
         std::fs::write(at("b.yml"), "- targets: [b:1]\n- targets: [dns+c:1]\n").unwrap();
-        let registry = Registry::new();
         let patterns = ["*.json", "*.yml"].map(|p| at(p).display().to_string());
-        let files = Files::new(&registry, &patterns).unwrap();
+        let files = Files::new(&patterns).unwrap();
         files.refresh(true);
         assert_eq!(files.addresses(), ["a:1", "b:1", "dns+c:1"]);
 
@@ -253,24 +182,19 @@ mod tests {
         std::fs::write(at("b.yml"), "- targets: [broken").unwrap();
         files.refresh(false);
         assert_eq!(files.addresses(), ["b:1", "dns+c:1", "longer:1"]);
-        let shown = text::encode(&registry.gather());
-        assert!(shown.contains("prometheus_sd_file_read_errors_total 1\n"), "{shown}");
-        // Unchanged, so not read and not counted again.
-        files.refresh(false);
-        let shown = text::encode(&registry.gather());
-        assert!(shown.contains("prometheus_sd_file_read_errors_total 1\n"), "{shown}");
+        // Mended, with a target that it had before.
+        std::fs::write(at("b.yml"), "- targets: [b:1, b:1]").unwrap();
+        files.refresh(true);
+        assert_eq!(files.addresses(), ["b:1", "longer:1"]);
 
         std::fs::remove_file(at("b.yml")).unwrap();
         files.refresh(false);
         assert_eq!(files.addresses(), ["longer:1"]);
-        let shown = text::encode(&registry.gather());
-        assert_eq!(shown.matches("prometheus_sd_file_mtime_seconds{").count(), 1, "{shown}");
-        assert!(shown.contains("prometheus_sd_file_scan_duration_seconds_count 2\n"), "{shown}");
     }
 
     #[test]
     fn patterns_have_one_star_in_the_last_segment_and_a_known_end() {
-        let fits = |pattern: &str| Files::new(&Registry::new(), &[pattern.to_owned()]).is_ok();
+        let fits = |pattern: &str| Files::new(&[pattern.to_owned()]).is_ok();
         for pattern in ["a.json", "/x/y.yml", "x/*.yaml", "x/a*b.YML", "*.JSON"] {
             assert!(fits(pattern), "{pattern}");
         }
