@@ -78,6 +78,9 @@ impl Process {
     /// # Errors
     /// When it does not end in time; it is killed when dropped.
     pub async fn stop(mut self, within: Duration) -> anyhow::Result<ExitStatus> {
+        if let Some(status) = self.child.try_wait()? {
+            return Ok(status);
+        }
         self.signal(Signal::TERM)?;
         let deadline = Instant::now() + within;
         loop {

@@ -3,8 +3,10 @@
 //! The same words start our binaries and Thanos' own. It knows no code of the services. Invariant: a
 //! [`Service`] that is handed out answers on its ports.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
 
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
@@ -35,6 +37,7 @@ impl Service {
 pub struct Fleet {
     dir: PathBuf,
     client: Client,
+    reserved: Mutex<BTreeMap<String, String>>,
 }
 
 impl Fleet {
@@ -43,7 +46,7 @@ impl Fleet {
     /// # Errors
     /// When no HTTP client can be made.
     pub fn new(dir: &Path) -> anyhow::Result<Self> {
-        Ok(Fleet { dir: dir.to_owned(), client: Client::new()? })
+        Ok(Fleet { dir: dir.to_owned(), client: Client::new()?, reserved: Mutex::default() })
     }
 
     /// The client that asks for readiness.
@@ -151,6 +154,21 @@ impl Fleet {
         self.ready(Service { process, grpc: http.clone(), http }, &name).await
     }
 
+    /// The HTTP address of a service that will be started later under this name, for whoever must know
+    /// it before.
+    ///
+    /// # Errors
+    /// When there is no free port.
+    pub fn reserve(&self, name: &str) -> anyhow::Result<String> {
+        let mut reserved = self.reserved.lock().map_err(|_| anyhow::anyhow!("reserved addresses"))?;
+        if let Some(address) = reserved.get(name) {
+            return Ok(address.clone());
+        }
+        let address = format!("127.0.0.1:{}", free_port()?);
+        reserved.insert(name.to_owned(), address.clone());
+        Ok(address)
+    }
+
     /// Where the Prometheus of a sidecar keeps its data.
     pub fn tsdb(&self, sidecar: &str) -> PathBuf {
         self.dir.join(format!("tsdb-{sidecar}"))
@@ -163,7 +181,7 @@ impl Fleet {
     }
 
     async fn thanos(&self, verb: &str, name: &str, program: &Path, args: &[&str]) -> anyhow::Result<Service> {
-        let (http, grpc) = (format!("127.0.0.1:{}", free_port()?), format!("127.0.0.1:{}", free_port()?));
+        let (http, grpc) = (self.reserve(name)?, format!("127.0.0.1:{}", free_port()?));
         let mut command = Command::new(program);
         command
             .arg(verb)
