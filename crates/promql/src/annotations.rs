@@ -269,12 +269,12 @@ impl Annotation {
         )
     }
 
-    /// A start timestamp before the previous sample. Equal ones are counted.
-    pub fn start_time_overlap(metric: &str, span: Span) -> Self {
+    /// A start timestamp before the previous sample, met in so many windows. Equal ones add up.
+    pub fn start_time_overlaps(metric: &str, count: u64, span: Span) -> Self {
         let metric = quote(metric);
         let text =
             format!("sample has start time that overlaps with previous sample timestamp for metric {metric}");
-        Annotation { detail: Detail::Overlap { count: 1 }, ..Self::warning(text, span) }
+        Annotation { detail: Detail::Overlap { count }, ..Self::warning(text, span) }
     }
 
     /// How serious it is.

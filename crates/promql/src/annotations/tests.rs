@@ -95,11 +95,11 @@ fn forced_monotonicity_adds_up_and_keeps_the_first_position() {
 #[test]
 fn overlaps_are_counted() {
     let mut set = Annotations::default();
-    set.add(Annotation::start_time_overlap("m", span(0)));
+    set.add(Annotation::start_time_overlaps("m", 1, span(0)));
     let text =
         "PromQL warning: sample has start time that overlaps with previous sample timestamp for metric \"m\"";
     assert_eq!(set.render("m", 0, 0).0, [format!("{text} (1:1)")]);
-    set.add(Annotation::start_time_overlap("m", span(0)));
+    set.add(Annotation::start_time_overlaps("m", 1, span(0)));
     assert_eq!(set.render("m", 0, 0).0, [format!("{text} (2 occurrences) (1:1)")]);
 }
 

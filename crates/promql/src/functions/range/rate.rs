@@ -1,0 +1,222 @@
+//! `rate`, `increase` and `delta` with extrapolation to the window's ends.
+//!
+//! Holds the float form and the extrapolation that floats and histograms share. It knows no extended
+//! selector (see `extended`). Invariant: resets within a window are added in order to the difference
+//! of its ends, as Prometheus does; which pairs are resets does not depend on the window, so they are
+//! found once a series. Read next: `histogram_rate`.
+
+use std::sync::Arc;
+
+use model::{FloatHistogram, Millis};
+
+use super::notes::{Note, Notes};
+use super::start_time::{Timed, is_reset, overlaps};
+use super::window::{Split, View};
+use super::{RangeContext, histogram_rate};
+use crate::Column;
+
+/// Which of the family.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Mode {
+    /// Whether values only ever rise, except for resets.
+    pub(super) counter: bool,
+    /// Whether the result is per second.
+    pub(super) per_second: bool,
+}
+
+/// Pairs of neighbouring floats that matter, by the index of the second.
+#[derive(Default)]
+struct Pairs {
+    resets: Vec<usize>,
+    overlaps: Vec<usize>,
+}
+
+impl Pairs {
+    fn of(split: &Split<'_>) -> Self {
+        let mut pairs = Pairs::default();
+        let values = &*split.values;
+        if split.starts.is_empty() {
+            pairs.resets.extend((1..values.len()).filter(|i| values[*i] < values[i - 1]));
+            return pairs;
+        }
+        let timed = |i: usize| Timed { start: split.starts[i], t: split.ts[i] };
+        for i in 1..values.len() {
+            if values[i] < values[i - 1] || is_reset(timed(i - 1), timed(i)) {
+                pairs.resets.push(i);
+            }
+            if overlaps(timed(i - 1), timed(i)) {
+                pairs.overlaps.push(i);
+            }
+        }
+        pairs
+    }
+}
+
+/// The entries of a sorted list that lie behind `first` and before `end`, the cursor moved along.
+fn within<'p>(list: &'p [usize], cursor: &mut usize, first: usize, end: usize) -> &'p [usize] {
+    while *cursor < list.len() && list[*cursor] <= first {
+        *cursor += 1;
+    }
+    let rest = &list[*cursor..];
+    // Resets are rare: a linear look is the quickest.
+    let count = rest.iter().take_while(|at| **at < end).count();
+    &rest[..count]
+}
+
+/// Evaluates every window.
+pub(super) fn extrapolated(
+    ctx: &RangeContext<'_>,
+    mode: Mode,
+    split: &Split<'_>,
+    notes: &mut Notes,
+    out: &mut Column,
+) {
+    let pairs = if mode.counter { Pairs::of(split) } else { Pairs::default() };
+    let (mut resets_at, mut overlaps_at) = (0, 0);
+    let seconds = ctx.windows.seconds();
+    split.walk(&ctx.windows, (0, 0), |view| {
+        if !view.values.is_empty() && !view.hists.is_empty() {
+            notes.add(Note::Mixed);
+            return;
+        }
+        if !view.hists.is_empty() {
+            if let Some(h) = of_histograms(&view, mode, seconds, notes) {
+                out.push_histogram(view.step, Arc::new(h));
+            }
+            return;
+        }
+        let last = view.values.len() - 1;
+        let mut value = view.values[last] - view.values[0];
+        if mode.counter {
+            let end = view.first + last + 1;
+            for at in within(&pairs.resets, &mut resets_at, view.first, end) {
+                value += split.values[at - 1];
+            }
+            if !within(&pairs.overlaps, &mut overlaps_at, view.first, end).is_empty() {
+                notes.overlaps += 1;
+            }
+        }
+        let ends = Ends {
+            start: view.start,
+            end: view.end,
+            first: view.ts[0],
+            last: view.ts[last],
+            first_start: split.starts.get(view.first).copied().unwrap_or(0),
+            more: last,
+        };
+        let Some(reach) = ends.reach(mode.counter, view.values[0], value) else {
+            return;
+        };
+        if reach.from_zero {
+            value += view.values[0];
+        }
+        out.set(view.step, value * reach.factor(mode, seconds));
+    });
+}
+
+fn of_histograms(view: &View<'_, '_>, mode: Mode, seconds: f64, notes: &mut Notes) -> Option<FloatHistogram> {
+    let hists = view.hists;
+    let (first, last) = (hists[0], hists[hists.len() - 1]);
+    let mut result = match hists.len() {
+        1 => None,
+        _ => Some(histogram_rate::difference(hists, mode.counter, notes)?),
+    };
+    let ends = Ends {
+        start: view.start,
+        end: view.end,
+        first: first.t,
+        last: last.t,
+        first_start: if mode.counter { first.start } else { 0 },
+        more: hists.len() - 1,
+    };
+    let count = result.as_ref().map_or(0.0, |h| h.count);
+    let reach = ends.reach(mode.counter, first.h.count, count)?;
+    let mut h = if reach.from_zero {
+        match result.take() {
+            None => FloatHistogram::clone(first.h),
+            Some(mut h) => {
+                if !histogram_rate::add(&mut h, first.h, notes) {
+                    return None;
+                }
+                h
+            }
+        }
+    } else {
+        result?
+    };
+    h.scale(reach.factor(mode, seconds));
+    Some(h)
+}
+
+/// The times that decide how far a difference is extrapolated.
+struct Ends {
+    start: Millis,
+    end: Millis,
+    first: Millis,
+    last: Millis,
+    /// Start time of the first sample, 0 where unknown or of no interest.
+    first_start: Millis,
+    /// Samples beyond the first.
+    more: usize,
+}
+
+/// How far a difference reaches.
+struct Reach {
+    /// Seconds between the samples it is the difference of.
+    sampled: f64,
+    to_start: f64,
+    to_end: f64,
+    /// Whether the counter starts within the window, so that the first value counts in full.
+    from_zero: bool,
+}
+
+impl Reach {
+    fn factor(&self, mode: Mode, seconds: f64) -> f64 {
+        let mut factor = 1.0;
+        if self.sampled != 0.0 {
+            factor = (self.sampled + self.to_start + self.to_end) / self.sampled;
+        }
+        if mode.per_second {
+            factor /= seconds;
+        }
+        factor
+    }
+}
+
+impl Ends {
+    /// How far to extrapolate; `None` where one sample alone says nothing. `first` is the value (or
+    /// count) of the first sample, `increase` what has been found so far.
+    #[inline]
+    fn reach(&self, counter: bool, first: f64, increase: f64) -> Option<Reach> {
+        let mut to_start = (self.first - self.start) as f64 / 1000.0;
+        let mut to_end = (self.end - self.last) as f64 / 1000.0;
+        let mut sampled = (self.last - self.first) as f64 / 1000.0;
+        let average = if self.more > 0 { sampled / self.more as f64 } else { 0.0 };
+        // Samples further apart than usual: the series is taken to start or end within the window.
+        let threshold = average * 1.1;
+        let since = self.first_start;
+        let from_zero = counter && since != 0 && since > self.start && since < self.first;
+        if from_zero {
+            to_start = 0.0;
+            sampled = (self.last - since) as f64 / 1000.0;
+        } else if self.more == 0 {
+            return None;
+        } else {
+            if to_start >= threshold {
+                to_start = average / 2.0;
+            }
+            if counter {
+                // A counter is never negative: it does not reach back beyond its zero.
+                let to_zero =
+                    if increase > 0.0 && first >= 0.0 { sampled * (first / increase) } else { to_start };
+                if to_zero < to_start {
+                    to_start = to_zero;
+                }
+            }
+        }
+        if to_end >= threshold {
+            to_end = average / 2.0;
+        }
+        Some(Reach { sampled, to_start, to_end, from_zero })
+    }
+}
