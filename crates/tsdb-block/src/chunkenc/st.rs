@@ -28,6 +28,12 @@ impl StReader {
         StReader { first: header & 0x80 != 0, change: u32::from(header & 0x7f), distance: 0, st: 0 }
     }
 
+    /// Whether any sample of the chunk has one.
+    #[inline(always)]
+    pub(super) fn is_present(&self) -> bool {
+        self.first || self.change > 0
+    }
+
     /// Reads the field of sample `i` at time `t`; `before` is the time of the sample before.
     #[inline(always)]
     pub(super) fn read(&mut self, b: &mut Bits<'_>, i: u32, t: Millis, before: Millis) -> Result<()> {

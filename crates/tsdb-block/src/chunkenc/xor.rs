@@ -35,17 +35,36 @@ pub(super) fn walk(data: &[u8], mut sink: impl FnMut(Millis, u64) -> bool) -> Re
     if !sink(t, value) {
         return Ok(());
     }
-    for _ in 2..n {
+    let mut left = usize::from(n) - 2;
+    while left > 0 {
         let w = b.window();
+        if w >> 62 == 0 {
+            // Two zero bits a sample: same interval, same value. A window holds many of them.
+            let run = (w.leading_zeros().min(WINDOW) as usize / 2).min(left);
+            b.pos += 2 * run;
+            b.check()?;
+            left -= run;
+            for _ in 0..run {
+                t = t.wrapping_add(delta);
+                if !sink(t, value) {
+                    return Ok(());
+                }
+            }
+            continue;
+        }
+        left -= 1;
         if w >> 63 == 0 {
             b.pos += 1;
-            t = t.wrapping_add(delta);
             b.xor_in(w << 1, WINDOW - 1, &mut value, &mut span)?;
         } else {
-            delta = delta.wrapping_add(delta_of_delta(&mut b, w));
-            t = t.wrapping_add(delta);
-            b.xor(&mut value, &mut span)?;
+            let (dod, used) = delta_of_delta(&mut b, w);
+            delta = delta.wrapping_add(dod);
+            match used {
+                0 => b.xor(&mut value, &mut span)?,
+                _ => b.xor_in(w << used, WINDOW - used, &mut value, &mut span)?,
+            }
         }
+        t = t.wrapping_add(delta);
         b.check()?;
         if !sink(t, value) {
             break;
@@ -54,19 +73,20 @@ pub(super) fn walk(data: &[u8], mut sink: impl FnMut(Millis, u64) -> bool) -> Re
     Ok(())
 }
 
+/// The change of the interval, and how many bits of the window `w` it took: none of use where it took 68.
 #[inline(always)]
-fn delta_of_delta(b: &mut Bits<'_>, w: u64) -> i64 {
+fn delta_of_delta(b: &mut Bits<'_>, w: u64) -> (i64, u32) {
     let (prefix, n) = match w >> 60 {
         0b1000..=0b1011 => (2, 14),
         0b1100 | 0b1101 => (3, 17),
         0b1110 => (4, 20),
         _ => {
             b.pos += 4;
-            return b.read(64) as i64;
+            return (b.read(64) as i64, 0);
         }
     };
     b.pos += (prefix + n) as usize;
-    signed(w << prefix >> (64 - n), n)
+    (signed(w << prefix >> (64 - n), n), prefix + n)
 }
 
 /// Writes a chunk.

@@ -35,45 +35,58 @@ pub(super) fn walk(data: &[u8], mut sink: impl FnMut(Millis, Millis, u64) -> boo
     if !sink(st.st, t, value) {
         return Ok(());
     }
-    for i in 1..n {
+    let mut i = 1;
+    while i < n {
         let before = t;
+        let w = b.window();
         if i == 1 {
             delta = b.uvarint()? as i64;
             let w = b.window();
             value = after_time(&mut b, w, WINDOW, &mut base, &mut span)?;
-        } else {
-            let w = b.window();
-            if w >> 63 == 0 {
-                b.pos += 1;
-                value = base;
-            } else if w >> 62 == 0b10 {
-                if w << 2 >> 63 == 0 {
-                    b.pos += 3;
-                    b.reuse(w << 3, WINDOW - 3, &mut base, &span);
-                } else {
-                    b.pos += 3;
-                    b.renew(w << 3, WINDOW - 3, &mut base, &mut span)?;
+        } else if w >> 63 == 0 {
+            value = base;
+            if !st.is_present() {
+                // One zero bit a sample: same interval, same value. A window holds many of them.
+                let run = w.leading_zeros().min(WINDOW).min(u32::from(n - i)) as u16;
+                b.pos += usize::from(run);
+                b.check()?;
+                for _ in 0..run {
+                    t = t.wrapping_add(delta);
+                    if !sink(0, t, value) {
+                        return Ok(());
+                    }
                 }
-                value = base;
-            } else if w >> 59 == 0b11111 {
-                b.pos += 5;
-                value = STALE_NAN_BITS;
+                i += run;
+                continue;
+            }
+            b.pos += 1;
+        } else if w >> 62 == 0b10 {
+            b.pos += 3;
+            if w << 2 >> 63 == 0 {
+                b.reuse(w << 3, WINDOW - 3, &mut base, &span);
             } else {
-                let (prefix, bits) = match w >> 60 {
-                    0b1100 | 0b1101 => (3, 13),
-                    0b1110 => (4, 20),
-                    _ => (5, 64),
-                };
-                b.pos += prefix;
-                let dod = if bits == 64 {
-                    b.read(64) as i64
-                } else {
-                    b.pos += bits as usize;
-                    (w << prefix) as i64 >> (64 - bits)
-                };
-                delta = delta.wrapping_add(dod);
+                b.renew(w << 3, WINDOW - 3, &mut base, &mut span)?;
+            }
+            value = base;
+        } else if w >> 59 == 0b11111 {
+            b.pos += 5;
+            value = STALE_NAN_BITS;
+        } else {
+            let (prefix, bits) = match w >> 60 {
+                0b1100 | 0b1101 => (3, 13),
+                0b1110 => (4, 20),
+                _ => (5, 64),
+            };
+            b.pos += prefix;
+            if bits == 64 {
+                delta = delta.wrapping_add(b.read(64) as i64);
                 let w = b.window();
                 value = after_time(&mut b, w, WINDOW, &mut base, &mut span)?;
+            } else {
+                b.pos += bits as usize;
+                delta = delta.wrapping_add((w << prefix) as i64 >> (64 - bits));
+                let used = prefix as u32 + bits;
+                value = after_time(&mut b, w << used, WINDOW - used, &mut base, &mut span)?;
             }
         }
         t = t.wrapping_add(delta);
@@ -82,6 +95,7 @@ pub(super) fn walk(data: &[u8], mut sink: impl FnMut(Millis, Millis, u64) -> boo
         if !sink(st.st, t, value) {
             break;
         }
+        i += 1;
     }
     Ok(())
 }
