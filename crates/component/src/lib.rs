@@ -91,5 +91,6 @@ pub mod run;
 pub mod shutdown;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod tls;
 
 pub use command::{Command, Env, main};

@@ -345,7 +345,7 @@ proptest::proptest! {
     fn no_line_panics(line in proptest::collection::vec("(--)?(no-)?(wait|data-dir|label|-w|store|x)?(=.{0,3})?", 0..6)) {
         let verbs = [Verb { name: "store", about: "", flags: specs::<Sample>() }];
         if let Ok(parsed) = parse(&specs::<Common>(), &verbs, &line) {
-            let _ = read(&parsed, |d| Sample::declare(d));
+            let _ = read(&parsed, Sample::declare);
         }
     }
 }

@@ -115,7 +115,7 @@ pub fn show_go_duration(nanos: i64) -> String {
     let n = nanos.unsigned_abs();
     let with_fraction = |n: u64, unit: u64, name: &str| {
         let mut out = format!("{sign}{}", n / unit);
-        if n % unit != 0 {
+        if !n.is_multiple_of(unit) {
             let digits = unit.ilog10() as usize;
             let fraction = format!("{:0digits$}", n % unit);
             let _ = write!(out, ".{}", fraction.trim_end_matches('0'));
@@ -293,7 +293,7 @@ pub fn show_bytes(n: i64) -> String {
     let mut left = n.unsigned_abs();
     let mut parts = Vec::new();
     for prefix in ["", "K", "M", "G", "T", "P", "E"] {
-        if left % 1024 != 0 {
+        if !left.is_multiple_of(1024) {
             parts.push(format!("{}{prefix}{}", left % 1024, if prefix.is_empty() { "B" } else { "iB" }));
         }
         left /= 1024;

@@ -1,7 +1,7 @@
 //! The gRPC server: HTTP/2 connections, services by name, drained on stop.
 //!
-//! Generated tonic services are added with [`Server::add`]; layers (compression, metrics, panics) lie
-//! around all of them. It knows no message. Invariant: after `stop` no call begins; calls in flight get
+//! Generated tonic services are added with [`Server::add`]; TLS, compression,
+//! metrics and panics lie around all of them (`call`). It knows no message. Invariant: after `stop` no call begins; calls in flight get
 //! the grace period, then their connections are cut.
 
 use std::collections::HashMap;
@@ -14,18 +14,23 @@ use http::{Request, Response};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use prometheus::Registry;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::body::Body;
 use tonic::server::NamedService;
+use tower::Service;
 use tower::util::BoxCloneSyncService;
-use tower::{Service, ServiceExt as _};
 
+use super::call::{Calls, Routed};
+use super::instrument::ServerMetrics;
 use super::{Method, health};
 use crate::flags::groups::GrpcServer as Flags;
 use crate::net;
 use crate::probe::Probe;
+use crate::tls;
 
 /// Streams one connection may have open at once.
 const MAX_STREAMS: u32 = 10_000;
@@ -33,11 +38,11 @@ const MAX_STREAMS: u32 = 10_000;
 /// defaults.
 const PING_EVERY: Duration = Duration::from_secs(2 * 60 * 60);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long a client may take to agree on TLS.
+const HANDSHAKE: Duration = Duration::from_secs(120);
 /// Flow-control windows large enough for batches of chunks.
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 4 << 20;
-
-pub(super) type Routed = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
 
 /// A server to be started.
 #[derive(Debug)]
@@ -73,7 +78,8 @@ impl Server {
         server.add(health::service(probe), &[])
     }
 
-    /// Adds a generated service; `methods` get their metrics at once.
+    /// Adds a generated service; `methods` get their metrics at once, others are unknown, unless there
+    /// are none.
     pub fn add<S>(mut self, service: S, methods: &[Method]) -> Self
     where
         S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
@@ -84,7 +90,11 @@ impl Server {
             + 'static,
         S::Future: Send + 'static,
     {
-        self.services.insert(S::NAME.to_owned(), BoxCloneSyncService::new(service));
+        let routed = Routed {
+            service: BoxCloneSyncService::new(service),
+            methods: methods.iter().map(|m| m.name).collect(),
+        };
+        self.services.insert(S::NAME.to_owned(), routed);
         self.methods.extend_from_slice(methods);
         self
     }
@@ -95,6 +105,8 @@ impl Server {
     /// When the address cannot be bound or TLS is set up wrongly.
     pub fn start(self) -> anyhow::Result<Running> {
         let address = &self.flags.address;
+        let tls = tls::server(&self.flags.tls)?.map(TlsAcceptor::from);
+        let metrics = ServerMetrics::new(&self.registry, &self.methods)?;
         let listener =
             net::bind(address).map_err(|e| anyhow::anyhow!("listen gRPC on address {address}: {e}"))?;
         let bound = listener.local_addr()?;
@@ -115,15 +127,14 @@ impl Server {
         };
         let (stop, cut, connections) =
             (running.stop.clone(), running.cut.clone(), running.connections.clone());
-        let handling = Handling { services: Arc::new(self.services), max_age: self.flags.max_connection_age };
+        let calls = Calls { services: Arc::new(self.services), metrics };
+        let handling = Handling { calls, tls, max_age: self.flags.max_connection_age };
         running.connections.spawn(async move {
             while let Some(stream) = net::accept(&listener, &stop).await {
                 let (handling, stop, cut) = (handling.clone(), stop.clone(), cut.clone());
                 connections.spawn(async move { handling.connection(stream, stop, cut).await });
             }
         });
-        drop(self.registry);
-        drop(self.methods);
         Ok(running)
     }
 }
@@ -164,16 +175,34 @@ impl Drop for Running {
 
 #[derive(Clone)]
 struct Handling {
-    services: Arc<HashMap<String, Routed>>,
+    calls: Calls,
+    tls: Option<TlsAcceptor>,
     max_age: Duration,
 }
 
 impl Handling {
     async fn connection(self, stream: TcpStream, stop: CancellationToken, cut: CancellationToken) {
-        let services = self.services.clone();
+        let Some(tls) = &self.tls else { return self.serve(stream, stop, cut).await };
+        let handshake = tokio::time::timeout(HANDSHAKE, tls.accept(stream));
+        let shaken = tokio::select! {
+            shaken = handshake => shaken,
+            () = stop.cancelled() => return,
+        };
+        match shaken {
+            Ok(Ok(stream)) => self.serve(stream, stop, cut).await,
+            Ok(Err(e)) => tracing::debug!(service = "gRPC/server", err = %e, "TLS handshake failed"),
+            Err(_) => tracing::debug!(service = "gRPC/server", "TLS handshake took too long"),
+        }
+    }
+
+    async fn serve<S>(self, stream: S, stop: CancellationToken, cut: CancellationToken)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let calls = self.calls.clone();
         let service = service_fn(move |request: Request<hyper::body::Incoming>| {
-            let services = services.clone();
-            async move { route(&services, request.map(Body::new)).await }
+            let calls = calls.clone();
+            async move { Ok::<_, Infallible>(calls.answer(request.map(Body::new)).await) }
         });
         let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
         builder
@@ -218,19 +247,4 @@ impl Handling {
 fn jittered(age: Duration) -> Duration {
     let dice = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), age) % 2001;
     age.mul_f64(0.9 + 0.2 * dice as f64 / 2000.0)
-}
-
-async fn route(
-    services: &HashMap<String, Routed>,
-    request: Request<Body>,
-) -> Result<Response<Body>, Infallible> {
-    let path = request.uri().path();
-    let name = path.strip_prefix('/').and_then(|p| p.rsplit_once('/')).map_or("", |(name, _)| name);
-    match services.get(name) {
-        Some(service) => service.clone().oneshot(request).await,
-        None => {
-            let status = tonic::Status::unimplemented(format!("unknown service {name}"));
-            Ok(status.into_http())
-        }
-    }
 }

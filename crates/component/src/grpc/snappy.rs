@@ -16,8 +16,14 @@ const STREAM: u8 = 0xff;
 const SKIPPABLE: u8 = 0x80;
 
 /// Compresses messages; keeps its tables between them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Encoder(snap::raw::Encoder);
+
+impl Default for Encoder {
+    fn default() -> Self {
+        Encoder(snap::raw::Encoder::new())
+    }
+}
 
 impl Encoder {
     /// Appends the stream that holds `plain` to `out`.
@@ -45,20 +51,28 @@ impl Encoder {
 }
 
 /// Decompresses messages; keeps its buffer between them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Decoder {
     raw: snap::raw::Decoder,
     block: Vec<u8>,
 }
 
-/// A stream is not what the format allows.
+impl Default for Decoder {
+    fn default() -> Self {
+        Decoder { raw: snap::raw::Decoder::new(), block: Vec::new() }
+    }
+}
+
+/// A message cannot be decompressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Error {
     #[error("snappy: corrupt input at offset {0}")]
     Corrupt(usize),
     #[error("snappy: unsupported input at offset {0}")]
     Unsupported(usize),
-    #[error("snappy: message larger than {0} bytes")]
+    #[error("gzip: invalid data")]
+    Gzip,
+    #[error("message larger than {0} bytes")]
     TooLarge(usize),
 }
 

@@ -4,3 +4,5 @@
 //! differs and leaves it to the test to fail.
 
 pub mod dns;
+#[cfg(test)]
+pub(crate) mod pki;
