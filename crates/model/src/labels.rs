@@ -294,6 +294,34 @@ impl Encoder {
     }
 }
 
+/// Writes one label set after the other through one buffer, so that each costs a single allocation.
+#[derive(Default)]
+pub struct LabelsWriter(Encoder);
+
+impl fmt::Debug for LabelsWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LabelsWriter({} bytes)", self.0.buf.len())
+    }
+}
+
+impl LabelsWriter {
+    /// Begins an empty set.
+    pub fn clear(&mut self) {
+        self.0.buf.clear();
+    }
+
+    /// Appends a pair. Names must ascend: callers own this precondition.
+    #[inline]
+    pub fn push(&mut self, name: &str, value: &str) {
+        self.0.push(name, value);
+    }
+
+    /// The set written since the last [`LabelsWriter::clear`].
+    pub fn labels(&self) -> Labels {
+        Labels(Arc::from(self.0.buf.as_slice()))
+    }
+}
+
 /// Edits a label set: later calls win; a value set to the empty string removes the label, as in
 /// Prometheus.
 #[derive(Clone, Debug, Default)]
