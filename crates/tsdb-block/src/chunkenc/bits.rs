@@ -120,6 +120,28 @@ impl<'a> Bits<'a> {
         }
     }
 
+    /// Calls `take` with `n` integers as [`Bits::varbit_int`] reads them. Small ones, which buckets of
+    /// histograms mostly are, come out of a table, several to a window.
+    #[inline(always)]
+    pub(super) fn varbit_ints(&mut self, n: usize, mut take: impl FnMut(usize, i64)) {
+        let (mut w, mut valid) = (self.window(), WINDOW);
+        for i in 0..n {
+            if valid < SMALL_BITS {
+                (w, valid) = (self.window(), WINDOW);
+            }
+            let small = SMALL[(w >> (64 - SMALL_BITS)) as usize];
+            if small.len == 0 {
+                take(i, self.varbit_int());
+                valid = 0;
+            } else {
+                self.pos += usize::from(small.len);
+                w <<= small.len;
+                valid -= u32::from(small.len);
+                take(i, i64::from(small.value));
+            }
+        }
+    }
+
     /// An integer as Prometheus' `putVarbitUint` writes it.
     #[inline(always)]
     pub(super) fn varbit_uint(&mut self) -> u64 {
@@ -200,6 +222,39 @@ impl Default for Span {
         Span { bits: 64, trailing: 0 }
     }
 }
+
+/// Bits of the longest integer in [`SMALL`].
+const SMALL_BITS: u32 = 9;
+
+/// An integer of few bits; `len` 0 stands for a longer one.
+#[derive(Clone, Copy)]
+struct Small {
+    value: i8,
+    len: u8,
+}
+
+/// What the next [`SMALL_BITS`] bits begin with: `0`, `10` and 3 bits, or `110` and 6.
+static SMALL: [Small; 1 << SMALL_BITS] = {
+    let mut table = [Small { value: 0, len: 0 }; 1 << SMALL_BITS];
+    let mut bits = 0;
+    while bits < table.len() {
+        let n = match bits >> (SMALL_BITS - 3) {
+            0b000..=0b011 => 0,
+            0b100 | 0b101 => 3,
+            0b110 => 6,
+            _ => {
+                bits += 1;
+                continue;
+            }
+        };
+        let len = if n == 0 { 1 } else { n / 3 + 1 + n };
+        let raw = (bits >> (SMALL_BITS as usize - len)) & ((1 << n) - 1);
+        let value = if n > 0 && raw > 1 << (n - 1) { raw as i8 - (1 << n) } else { raw as i8 };
+        table[bits] = Small { value, len: len as u8 };
+        bits += 1;
+    }
+    table
+};
 
 const WIDTHS: [u32; 9] = [0, 3, 6, 9, 12, 18, 25, 56, 64];
 

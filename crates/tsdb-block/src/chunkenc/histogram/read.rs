@@ -46,7 +46,12 @@ pub(in super::super) struct Dod {
 impl Dod {
     #[inline(always)]
     fn next(&mut self, b: &mut Bits<'_>) {
-        self.delta = self.delta.wrapping_add(b.varbit_int());
+        self.step(b.varbit_int());
+    }
+
+    #[inline(always)]
+    fn step(&mut self, dod: i64) {
+        self.delta = self.delta.wrapping_add(dod);
         self.value = self.value.wrapping_add(self.delta);
     }
 }
@@ -150,8 +155,9 @@ pub(in super::super) fn walk_int(
         s.zero.next(&mut b);
         s.sum.next(&mut b)?;
         if !s.stale() {
-            for d in s.positive.iter_mut().chain(&mut s.negative) {
-                d.next(&mut b);
+            for side in [&mut s.positive, &mut s.negative] {
+                let side = side.as_mut_slice();
+                b.varbit_ints(side.len(), |i, dod| side[i].step(dod));
             }
         }
     }
