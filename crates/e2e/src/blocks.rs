@@ -15,14 +15,15 @@ use tsdb_block::meta::{BlockMeta, Compaction, Stats, Thanos, Ulid};
 /// Samples per chunk: what Prometheus aims at.
 const PER_CHUNK: usize = 120;
 
-/// Writes a block into a FILESYSTEM bucket, with the external labels of the Prometheus that it could
-/// come from. Series in label order, samples in time order and within `range`.
+/// Writes a block into a folder: a FILESYSTEM bucket, with the external labels of the Prometheus that it
+/// could come from, or that Prometheus' own data, with `None`. Series in label order, samples in time
+/// order and within `range`.
 ///
 /// # Errors
 /// When the block cannot be written, or series or samples are out of order.
 pub fn write<S>(
-    bucket: &Path,
-    external: &[(&str, &str)],
+    dir: &Path,
+    external: Option<&[(&str, &str)]>,
     range: Range<Millis>,
     series: impl IntoIterator<Item = (Labels, S)>,
 ) -> anyhow::Result<Ulid>
@@ -33,7 +34,7 @@ where
     let unique = WRITTEN.fetch_add(1, Ordering::Relaxed);
     let random = (u128::from(std::process::id()) << 48) | u128::from(unique);
     let ulid = Ulid::from_parts(u64::try_from(range.end)?, random);
-    let mut block = BlockWriter::create(&bucket.join(ulid.to_string()))?;
+    let mut block = BlockWriter::create(&dir.join(ulid.to_string()))?;
     let mut chunks: Vec<Vec<u8>> = Vec::new();
     for (labels, samples) in series {
         chunks.clear();
@@ -49,7 +50,13 @@ where
         }
         block.add(&labels, chunks.iter().map(|c| (Encoding::Xor, c.as_slice())))?;
     }
-    let labels = external.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+    let thanos = external.map(|labels| Thanos {
+        version: tsdb_block::meta::VERSION,
+        labels: labels.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect(),
+        source: "sidecar".to_owned(),
+        segment_files: vec!["000001".to_owned()],
+        ..Thanos::default()
+    });
     block.finish(BlockMeta {
         ulid,
         min_time: range.start,
@@ -57,13 +64,7 @@ where
         stats: Stats::default(),
         compaction: Compaction { level: 1, sources: vec![ulid], ..Compaction::default() },
         version: tsdb_block::meta::VERSION,
-        thanos: Some(Thanos {
-            version: tsdb_block::meta::VERSION,
-            labels,
-            source: "sidecar".to_owned(),
-            segment_files: vec!["000001".to_owned()],
-            ..Thanos::default()
-        }),
+        thanos,
         other: serde_json::Map::new(),
     })?;
     Ok(ulid)

@@ -67,7 +67,7 @@ impl Shop {
                         Labels::from_pairs([("__name__", METRIC), ("instance", *instance), ("job", "shop")]);
                     (labels, times.iter().map(move |t| (*t, Shop::value(i, *t))))
                 });
-                blocks::write(bucket, &external, start..start + BLOCK, series)?;
+                blocks::write(bucket, Some(&external), start..start + BLOCK, series)?;
             }
         }
         Ok(())

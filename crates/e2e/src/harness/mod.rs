@@ -11,5 +11,5 @@ mod services;
 
 pub use http::{Client, wait};
 pub use process::{Process, free_port};
-pub use programs::{build, outside, program};
+pub use programs::{build, not_run, outside, program};
 pub use services::{Fleet, Service, filesystem, labels_of, s3};

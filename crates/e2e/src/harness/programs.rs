@@ -53,3 +53,9 @@ pub fn outside(variable: &str, name: &str) -> Option<PathBuf> {
     }
     std::env::split_paths(&std::env::var_os("PATH")?).map(|d| d.join(name)).find(|p| p.is_file())
 }
+
+/// Says that a test left something out on this machine, and why.
+#[allow(clippy::print_stderr, reason = "for whoever runs the tests")]
+pub fn not_run(what: &str) {
+    eprintln!("not run: {what}");
+}
