@@ -17,22 +17,22 @@ use hyper_util::rt::TokioIo;
 use prost::Message as _;
 use storeapi_proto::prometheus::{Chunk, ChunkedReadResponse, ChunkedSeries, Label};
 
-pub const STREAMED: &str = "application/x-streamed-protobuf; proto=prometheus.ChunkedReadResponse";
-pub const SAMPLED: &str = "application/x-protobuf";
+pub(crate) const STREAMED: &str = "application/x-streamed-protobuf; proto=prometheus.ChunkedReadResponse";
+pub(crate) const SAMPLED: &str = "application/x-protobuf";
 
 /// What remote read answers: status, content type, and pieces made on demand.
 #[derive(Clone)]
-pub struct Read {
-    pub status: u16,
-    pub kind: &'static str,
-    pub pieces: usize,
-    pub piece: Arc<dyn Fn(usize) -> Bytes + Send + Sync>,
+pub(crate) struct Read {
+    pub(crate) status: u16,
+    pub(crate) kind: &'static str,
+    pub(crate) pieces: usize,
+    pub(crate) piece: Arc<dyn Fn(usize) -> Bytes + Send + Sync>,
     /// Whether the body is announced longer than it is, so that the connection ends early.
-    pub cut: bool,
+    pub(crate) cut: bool,
 }
 
 impl Read {
-    pub fn streamed(pieces: Vec<Bytes>) -> Self {
+    pub(crate) fn streamed(pieces: Vec<Bytes>) -> Self {
         let count = pieces.len();
         Read {
             status: 200,
@@ -44,13 +44,13 @@ impl Read {
     }
 }
 
-pub struct Fake {
-    pub url: String,
-    pub sent: Arc<AtomicUsize>,
+pub(crate) struct Fake {
+    pub(crate) url: String,
+    pub(crate) sent: Arc<AtomicUsize>,
 }
 
 /// Starts the server on a free port. It ends with the runtime.
-pub async fn start(read: Read, names: &'static [&'static str]) -> Fake {
+pub(crate) async fn start(read: Read, names: &'static [&'static str]) -> Fake {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let sent = Arc::new(AtomicUsize::new(0));
@@ -116,13 +116,13 @@ impl<S: futures::Stream<Item = StreamItem> + Send + Sync + 'static> BoxedSync fo
 }
 
 /// A series as remote read sends it.
-pub fn series(labels: &[(&str, &str)], chunks: Vec<Chunk>) -> ChunkedSeries {
+pub(crate) fn series(labels: &[(&str, &str)], chunks: Vec<Chunk>) -> ChunkedSeries {
     let labels = labels.iter().map(|(n, v)| Label { name: (*n).into(), value: (*v).into() }).collect();
     ChunkedSeries { labels, chunks }
 }
 
 /// One frame with `series`.
-pub fn frame(series: Vec<ChunkedSeries>) -> Bytes {
+pub(crate) fn frame(series: Vec<ChunkedSeries>) -> Bytes {
     let mut out = BytesMut::new();
     let message = ChunkedReadResponse { chunked_series: series, query_index: 0 };
     promclient::remote_read::put_frame(&mut out, &message.encode_to_vec());
@@ -130,7 +130,7 @@ pub fn frame(series: Vec<ChunkedSeries>) -> Bytes {
 }
 
 /// An XOR chunk of one sample.
-pub fn chunk(t: i64) -> Chunk {
+pub(crate) fn chunk(t: i64) -> Chunk {
     let mut encoder = tsdb_block::chunkenc::xor::Encoder::new();
     encoder.push(t, 1.0).unwrap();
     Chunk { min_time_ms: t, max_time_ms: t, r#type: 1, data: encoder.finish().into() }

@@ -2,6 +2,7 @@
 //!
 //! It starts no real Prometheus (`e2e` does). Invariant: what is served is every sample once, or an error.
 
+#[path = "support/fake.rs"]
 mod fake;
 
 use std::sync::Arc;
