@@ -3,6 +3,7 @@
 //! Holds one test, alone in its process, because it measures the process. Prometheus, sidecar and client
 //! all run in it, so the bound is for the three together. Invariant: nothing here keeps a series.
 
+#[allow(dead_code, reason = "this test needs a part of it")]
 #[path = "support/fake.rs"]
 mod fake;
 
