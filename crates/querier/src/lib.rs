@@ -6,8 +6,25 @@
 //!
 //! Read `app` first, then `proxy`, `queryable` and `api`.
 
+pub mod api;
+pub mod app;
 pub mod args;
 pub mod config;
+pub mod info;
+pub mod metrics;
+pub mod peers;
 pub mod pool;
 pub mod proxy;
+pub mod queryable;
 pub mod series;
+
+pub use args::Args;
+
+/// The service under its verb.
+pub fn command() -> component::Command {
+    component::Command::new::<Args, _, _>(
+        "query",
+        "Query node exposing PromQL enabled Query API with data retrieved from multiple store nodes.",
+        app::run,
+    )
+}

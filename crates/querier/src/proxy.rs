@@ -5,6 +5,7 @@
 //! deliver is missing with a warning that names the store, or the whole call fails. Read `source` for
 //! one store's stream.
 
+mod selector;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,8 @@ use storeapi::{Call, Item, Merge, SeriesStream, Store};
 use storeapi_proto::{convert, thanos};
 use tonic::Status;
 
+pub use selector::TsdbSelector;
+
 /// How stores are asked.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -44,6 +47,7 @@ pub struct Proxy(Arc<Inner>);
 struct Inner {
     endpoints: Arc<EndpointSet>,
     selector: Labels,
+    tsdbs: TsdbSelector,
     limits: Limits,
     budget: Arc<Budget>,
     empty_streams: IntCounter,
@@ -52,13 +56,15 @@ struct Inner {
 }
 
 impl Proxy {
-    /// A fan-out over `endpoints`; all series count as having the labels of `selector`.
+    /// A fan-out over `endpoints`, of which `tsdbs` selects; all series count as having the labels of
+    /// `selector`.
     ///
     /// # Errors
     /// When `registry` has its metric already.
     pub fn new(
         endpoints: Arc<EndpointSet>,
         selector: Labels,
+        tsdbs: TsdbSelector,
         limits: Limits,
         budget: Arc<Budget>,
         registry: &Registry,
@@ -69,19 +75,18 @@ impl Proxy {
             "Total number of empty responses received.",
         )?;
         let unsorted = Mutex::default();
-        Ok(Proxy(Arc::new(Inner { endpoints, selector, limits, budget, empty_streams, unsorted })))
+        Ok(Proxy(Arc::new(Inner { endpoints, selector, tsdbs, limits, budget, empty_streams, unsorted })))
     }
 
     /// Label sets for Info: those of all stores, each with the selector labels.
     pub fn label_sets(&self) -> Vec<Labels> {
         let selector = &self.0.selector;
-        let mut sets: Vec<Labels> = self
-            .0
-            .endpoints
-            .stores()
-            .iter()
-            .flat_map(|e| e.label_sets.iter().map(|set| set.extended_with(selector)).collect::<Vec<_>>())
-            .collect();
+        let selected = self.selected();
+        let sets = selected.iter().flat_map(|(e, sets)| match sets {
+            Some(sets) => sets.iter(),
+            None => e.label_sets.iter(),
+        });
+        let mut sets: Vec<Labels> = sets.map(|set| set.extended_with(selector)).collect();
         sets.sort();
         sets.dedup();
         if sets.is_empty() && !selector.is_empty() {
@@ -92,15 +97,15 @@ impl Proxy {
 
     /// First and last millisecond of all stores; everything where there is none.
     pub fn time_range(&self) -> (Millis, Millis) {
-        let stores = self.0.endpoints.stores();
-        let ranges = stores.iter().map(|e| e.time_range());
+        let stores = self.selected();
+        let ranges = stores.iter().map(|(e, _)| e.time_range());
         ranges.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1))).unwrap_or((Millis::MIN, Millis::MAX))
     }
 
     /// What the stores say of the TSDBs behind them.
     pub fn tsdb_infos(&self) -> Vec<storeapi_proto::info::TsdbInfo> {
-        let stores = self.0.endpoints.stores();
-        let infos = stores.iter().filter_map(|e| e.info.as_ref()?.store.as_ref());
+        let stores = self.selected();
+        let infos = stores.iter().filter_map(|(e, _)| e.info.as_ref()?.store.as_ref());
         infos.flat_map(|store| store.tsdb_infos.clone()).collect()
     }
 
@@ -115,11 +120,37 @@ impl Proxy {
         may.map(|e| e.addr.clone()).collect()
     }
 
-    fn matching(&self, mint: i64, maxt: i64, matchers: &[Matcher], call: &Call) -> Vec<Arc<Endpoint>> {
-        let mut stores = self.0.endpoints.stores();
-        stores
-            .retain(|e| e.may_match(mint, maxt, matchers) && address_matches(&e.addr, &call.store_matchers));
-        stores
+    /// What the selector selects of a store's label sets, if there is one.
+    pub fn select(&self, sets: &[Labels]) -> Option<Vec<Labels>> {
+        self.0.tsdbs.select(sets)
+    }
+
+    /// The stores of which something is selected, and what, where it is not everything.
+    fn selected(&self) -> Vec<(Arc<Endpoint>, Option<Vec<Labels>>)> {
+        let stores = self.0.endpoints.stores().into_iter();
+        let selected = stores.map(|e| {
+            let sets = self.select(&e.label_sets);
+            (e, sets)
+        });
+        selected.filter(|(_, sets)| sets.as_ref().is_none_or(|sets| !sets.is_empty())).collect()
+    }
+
+    /// The stores to ask, and the matchers to ask them with.
+    fn matching(
+        &self,
+        mint: i64,
+        maxt: i64,
+        mut matchers: Vec<Matcher>,
+        call: &Call,
+    ) -> (Vec<Arc<Endpoint>>, Vec<thanos::LabelMatcher>) {
+        let mut stores = self.selected();
+        stores.retain(|(e, _)| {
+            e.may_match(mint, maxt, &matchers) && address_matches(&e.addr, &call.store_matchers)
+        });
+        let (stores, sets): (Vec<_>, Vec<_>) = stores.into_iter().unzip();
+        let sets: Vec<Labels> = sets.into_iter().flatten().flatten().collect();
+        matchers.extend(selector::matchers(&sets));
+        (stores, convert::to_matchers(&matchers))
     }
 
     /// The matchers that are left for the stores; `None` if no series can match.
@@ -201,9 +232,9 @@ impl Store for Proxy {
         if strict && self.0.endpoints.stores().is_empty() {
             return Err(Status::unknown("No StoreAPIs available"));
         }
-        let stores = self.matching(request.min_time, request.max_time, &matchers, &call);
+        let (stores, matchers) = self.matching(request.min_time, request.max_time, matchers, &call);
         let limit = request.limit;
-        request.matchers = convert::to_matchers(&matchers);
+        request.matchers = matchers;
         (request.hints, request.step, request.range) = (None, 0, 0);
         let sources = stores
             .into_iter()
@@ -218,11 +249,11 @@ impl Store for Proxy {
         call: Call,
     ) -> Result<thanos::LabelNamesResponse, Status> {
         let Some(matchers) = self.decide(&request.matchers)? else { return Ok(Default::default()) };
-        let stores = self.matching(request.start, request.end, &matchers, &call);
+        let (stores, matchers) = self.matching(request.start, request.end, matchers, &call);
         let strict = forbids_partial(request.partial_response_disabled, request.partial_response_strategy);
         // A store must not cut its list, because others may hold names before the cut.
         let limit = std::mem::take(&mut request.limit);
-        request.matchers = convert::to_matchers(&matchers);
+        request.matchers = matchers;
         let ask = |store: Arc<Endpoint>| {
             let (request, call) = (request.clone(), call.clone());
             async move { store.peer.label_names(request, call).await }
@@ -241,10 +272,10 @@ impl Store for Proxy {
             return Err(Status::invalid_argument("label name parameter cannot be empty"));
         }
         let Some(matchers) = self.decide(&request.matchers)? else { return Ok(Default::default()) };
-        let stores = self.matching(request.start, request.end, &matchers, &call);
+        let (stores, matchers) = self.matching(request.start, request.end, matchers, &call);
         let strict = forbids_partial(request.partial_response_disabled, request.partial_response_strategy);
         let limit = request.limit;
-        request.matchers = convert::to_matchers(&matchers);
+        request.matchers = matchers;
         request.hints = None;
         let ask = |store: Arc<Endpoint>| {
             let (request, call) = (request.clone(), call.clone());

@@ -11,7 +11,7 @@ mod tests;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
 use component::gate::{self, Gate};
 use dedup::Algorithm;
@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::pool::Lease;
 use crate::series::Wanted;
+pub(crate) use read::store_error_text;
 
 /// Label under which stores that drop labels tell series apart; Thanos always sends it.
 const SERIES_HASH_LABEL: &str = "__cf_series_hash__";
@@ -124,6 +125,8 @@ pub struct QueryStore {
     gate: Gate,
     range: Arc<Range>,
     counts: Arc<Counts>,
+    /// Selections that have not ended well, or not yet.
+    incomplete: Arc<AtomicUsize>,
     account: Arc<Account>,
     lease: Arc<Lease>,
 }
@@ -133,7 +136,14 @@ impl QueryStore {
     pub fn new(stores: Arc<Stores>, scope: Scope, account: Arc<Account>, lease: Arc<Lease>) -> Self {
         let gate = Gate::new(stores.max_selects, stores.selects.clone());
         let range = Arc::new(Range(AtomicI64::new(Millis::MAX), AtomicI64::new(Millis::MIN)));
-        QueryStore { stores, scope, gate, range, counts: Arc::default(), account, lease }
+        let (counts, incomplete) = Default::default();
+        QueryStore { stores, scope, gate, range, counts, incomplete, account, lease }
+    }
+
+    /// Tells whether every selection begun so far has ended, and without anything missing.
+    pub fn completeness(&self) -> impl Fn() -> bool + Send + 'static {
+        let incomplete = self.incomplete.clone();
+        move || incomplete.load(Ordering::Acquire) == 0
     }
 
     /// Numbers about what was read.
@@ -177,7 +187,11 @@ impl Scope {
 
     /// The context of a call for this query.
     pub fn call(&self) -> Call {
-        Call { store_matchers: self.store_matchers.clone(), ..Call::internal(self.tenant.clone()) }
+        Call {
+            store_matchers: self.store_matchers.clone(),
+            deadline: Some(self.deadline.into_std()),
+            ..Call::internal(self.tenant.clone())
+        }
     }
 }
 
@@ -192,10 +206,12 @@ pub fn strategy(partial: bool) -> i32 {
 impl Queryable for QueryStore {
     fn select(&self, selection: &Selection) -> Box<dyn SeriesSet> {
         self.range.widen(selection);
+        self.incomplete.fetch_add(1, Ordering::AcqRel);
         let shared = Arc::new(read::Shared {
             stores: self.stores.clone(),
             account: self.account.clone(),
             counts: self.counts.clone(),
+            incomplete: self.incomplete.clone(),
             warnings: Mutex::default(),
             partial: self.scope.partial,
             what: charged_for(&selection.matchers),
@@ -216,9 +232,10 @@ impl Queryable for QueryStore {
 /// What a refusal for want of memory names: the selector, and which of its matchers lets most through.
 fn charged_for(matchers: &[Matcher]) -> String {
     let all: Vec<String> = matchers.iter().map(ToString::to_string).collect();
-    let widest = matchers.iter().max_by_key(|m| width(m)).map_or_else(String::new, |m| {
-        format!(" (widest matcher {m})")
-    });
+    let widest = matchers
+        .iter()
+        .max_by_key(|m| width(m))
+        .map_or_else(String::new, |m| format!(" (widest matcher {m})"));
     format!("series of {{{}}}{widest}", all.join(","))
 }
 

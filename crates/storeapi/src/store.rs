@@ -31,6 +31,8 @@ pub struct Call {
     /// For a fan-out: matchers on `__address__` that select the stores to ask, any set of which
     /// suffices; empty for all stores (`storeMatch[]`). Stays within the process.
     pub store_matchers: Arc<[Vec<Matcher>]>,
+    /// For a fan-out: when it stops waiting for stores. Stays within the process.
+    pub deadline: Option<std::time::Instant>,
 }
 
 impl Default for Call {
@@ -39,6 +41,7 @@ impl Default for Call {
             tenant: DEFAULT_TENANT.to_owned(),
             encodings: ChunkEncodings::default(),
             store_matchers: Arc::default(),
+            deadline: None,
         }
     }
 }
@@ -46,7 +49,7 @@ impl Default for Call {
 impl Call {
     /// A call within the process, or from a peer that reads every encoding.
     pub fn internal(tenant: impl Into<String>) -> Self {
-        Call { tenant: tenant.into(), encodings: ChunkEncodings::ALL, store_matchers: Arc::default() }
+        Call { tenant: tenant.into(), encodings: ChunkEncodings::ALL, ..Call::default() }
     }
 
     /// The context of a request that came over gRPC.
@@ -56,6 +59,7 @@ impl Call {
             tenant: if tenant.is_empty() { DEFAULT_TENANT.to_owned() } else { tenant.to_owned() },
             encodings: ChunkEncodings::from_metadata(metadata),
             store_matchers: Arc::default(),
+            deadline: None,
         }
     }
 

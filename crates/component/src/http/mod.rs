@@ -80,8 +80,15 @@ pub async fn form(request: Request) -> Result<Vec<(String, String)>, String> {
         .and_then(|v| v.to_str().ok())
         .is_some_and(|v| v.split(';').next().unwrap_or("").trim() == "application/x-www-form-urlencoded");
     if is_form && matches!(parts.method.as_str(), "POST" | "PUT" | "PATCH") {
-        let limited = http_body_util::Limited::new(body, MAX_FORM);
-        let bytes = limited.collect().await.map_err(|e| e.to_string())?.to_bytes();
+        let mut body = body;
+        let mut bytes = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let Ok(data) = frame.map_err(|e| e.to_string())?.into_data() else { continue };
+            if bytes.len() + data.len() > MAX_FORM {
+                return Err("http: request body too large".to_owned());
+            }
+            bytes.extend_from_slice(&data);
+        }
         parse_pairs(&mut pairs, &bytes)?;
     }
     parse_pairs(&mut pairs, parts.uri.query().unwrap_or("").as_bytes())?;

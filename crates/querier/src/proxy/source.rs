@@ -8,6 +8,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use futures::{Stream, StreamExt};
 use model::{Account, Labels};
@@ -38,7 +39,8 @@ pub(super) fn open(
     strict: bool,
 ) -> SeriesStream {
     let (sender, receiver) = mpsc::channel(AHEAD);
-    let source = Source { proxy, store, strict, sender, received: false };
+    let deadline = call.deadline;
+    let source = Source { proxy, store, strict, deadline, sender, received: false };
     let task = tokio::spawn(source.run(request, call));
     Box::pin(Guarded { receiver, task, ended: false })
 }
@@ -76,6 +78,7 @@ struct Source {
     proxy: Arc<Inner>,
     store: Arc<Endpoint>,
     strict: bool,
+    deadline: Option<Instant>,
     sender: mpsc::Sender<Sent>,
     received: bool,
 }
@@ -173,15 +176,23 @@ impl Source {
         self.sender.send(Some(Ok(item))).await.map_err(|_| Stop::Unread)
     }
 
-    /// Waits at most for the response timeout.
+    /// Waits at most for the response timeout, and not beyond the deadline of the call.
     async fn timed<F: Future>(&self, future: F) -> Result<F::Output, Stop> {
-        let Some(limit) = self.proxy.limits.response_timeout else { return Ok(future.await) };
-        tokio::time::timeout(limit, future).await.map_err(|_| {
-            let shown = component::flags::value::show_go_duration(limit.as_nanos() as i64);
-            Stop::Failed(format!(
-                "failed to receive any data in {shown} from {}: rpc error: code = Canceled desc = context canceled",
-                self.store
-            ))
+        let silence = self.proxy.limits.response_timeout;
+        let until = [silence.map(|limit| Instant::now() + limit), self.deadline];
+        let Some(until) = until.into_iter().flatten().min() else { return Ok(future.await) };
+        tokio::time::timeout_at(until.into(), future).await.map_err(|_| {
+            match silence.filter(|_| self.deadline != Some(until)) {
+                Some(limit) => {
+                    let shown = component::flags::value::show_go_duration(limit.as_nanos() as i64);
+                    Stop::Failed(format!(
+                        "failed to receive any data in {shown} from {}: \
+                         rpc error: code = Canceled desc = context canceled",
+                        self.store
+                    ))
+                }
+                None => self.failed("rpc error: code = DeadlineExceeded desc = context deadline exceeded"),
+            }
         })
     }
 

@@ -5,7 +5,7 @@
 //! set is gone ends; a batch's bytes stay charged until the set has decoded it.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use component::gate::{Gate, Pass};
 use futures::StreamExt;
@@ -33,6 +33,7 @@ pub(super) struct Shared {
     pub(super) stores: Arc<Stores>,
     pub(super) account: Arc<Account>,
     pub(super) counts: Arc<Counts>,
+    pub(super) incomplete: Arc<AtomicUsize>,
     pub(super) warnings: Mutex<Vec<String>>,
     pub(super) partial: bool,
     pub(super) what: String,
@@ -52,13 +53,13 @@ impl Shared {
 }
 
 /// Series whose bytes are charged.
-struct Batch {
+pub(super) struct Batch {
     series: Vec<Series>,
     bytes: u64,
 }
 
 /// `Ok(None)` is the end; a channel that closes without it broke off.
-type Message = Result<Option<Batch>, StorageError>;
+pub(super) type Message = Result<Option<Batch>, StorageError>;
 
 /// Reads ahead.
 pub(super) struct Task {
@@ -100,8 +101,7 @@ impl Task {
         // A place at the gate is for waiting on stores. It is given up for good as soon as the query is
         // what holds this selection up: the query may be waiting for another selection by then.
         let mut pass: Option<Pass> = Some(self.gate.pass().await);
-        let mut stream =
-            self.shared.stores.store.series(request, call).await.map_err(|e| store_error(&e))?;
+        let mut stream = self.shared.stores.store.series(request, call).await.map_err(|e| store_error(&e))?;
         while let Some(item) = stream.next().await {
             let series = match item.map_err(|e| store_error(&e))? {
                 Item::Series(series) => series,
@@ -152,7 +152,10 @@ pub(crate) fn store_error_text(call: &str, status: &Status) -> String {
     match status.code() {
         Code::Unknown if status.message().starts_with("failed to send ") => {
             // The limit was met while sending on, which Go wraps once more.
-            format!("proxy {call}: rpc error: code = Unknown desc = send series response: {}", status.message())
+            format!(
+                "proxy {call}: rpc error: code = Unknown desc = send series response: {}",
+                status.message()
+            )
         }
         Code::Unknown => format!("proxy {call}: {}", status.message()),
         _ => format!("proxy {call}: {}", status_text(status)),
@@ -219,7 +222,12 @@ impl Set {
         };
         self.ended = !matches!(message, Some(Ok(Some(_))));
         let broken = || StorageError::Failed("proxy Series(): reading from stores broke off".to_owned());
-        let Some(batch) = message.ok_or_else(broken)?? else { return Ok(false) };
+        let Some(batch) = message.ok_or_else(broken)?? else {
+            if self.shared.warnings.lock().is_empty() {
+                self.shared.incomplete.fetch_sub(1, Ordering::AcqRel);
+            }
+            return Ok(false);
+        };
         self.batch_bytes = batch.bytes;
         self.batch = batch.series.into_iter();
         Ok(true)

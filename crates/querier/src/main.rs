@@ -1,0 +1,5 @@
+//! The querier's binary.
+
+fn main() -> std::process::ExitCode {
+    component::main(vec![querier::command()])
+}
