@@ -7,6 +7,7 @@
 pub mod blocks;
 pub mod cli;
 pub mod demo;
+pub mod differential;
 pub mod exporter;
 pub mod golden;
 pub mod harness;

@@ -1,0 +1,599 @@
+//! Vectors: selectors, functions, aggregations, binary operations.
+//!
+//! Holds the grammar below the root. It knows which labels tell an operand's series apart, and
+//! chooses matching and the other operand by them. Invariant: a text marked as an atom can be
+//! followed by a modifier or stand as an operand as it is.
+
+use super::Generator;
+use super::metrics::{METRICS, Metric, values};
+
+/// What a vector holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::differential) enum Kind {
+    /// Anything, as a wish.
+    Any,
+    /// Floats.
+    Float,
+    /// Floats that are buckets of classic histograms.
+    Classic,
+    /// Native histograms.
+    Histogram,
+    /// Floats and histograms.
+    Mixed,
+}
+
+/// A vector (or matrix) expression.
+#[derive(Clone, Debug)]
+pub(in crate::differential) struct V {
+    pub(in crate::differential) text: String,
+    /// Labels that tell its series apart.
+    pub(super) by: Vec<&'static str>,
+    pub(super) kind: Kind,
+    atom: bool,
+}
+
+impl V {
+    fn new(text: String, by: &[&'static str], kind: Kind) -> V {
+        V { text, by: by.to_vec(), kind, atom: true }
+    }
+
+    /// The text as an operand.
+    pub(super) fn atom(&self) -> String {
+        if self.atom { self.text.clone() } else { format!("({})", self.text) }
+    }
+}
+
+const RANGES: [&str; 12] = [
+    "1m",
+    "2m",
+    "5m",
+    "5m",
+    "7m30s",
+    "10m",
+    "20m",
+    "1h",
+    "5m * 2",
+    "max_of(step(), 2m)",
+    "step() + 3m",
+    "300",
+];
+
+/// Labels in a list, quoted where they need it.
+fn list(labels: &[&str]) -> String {
+    let quoted = |l: &&str| if l.contains(' ') { format!("\"{l}\"") } else { (*l).to_owned() };
+    labels.iter().map(quoted).collect::<Vec<_>>().join(", ")
+}
+
+impl Generator {
+    /// A vector expression.
+    pub(super) fn vector(&mut self, depth: usize, kind: Kind) -> V {
+        if depth == 0 {
+            return self.selector(kind);
+        }
+        match (self.rng.below(100), kind) {
+            (0..10, _) => self.selector(kind),
+            (10..34, _) => self.range_function(depth - 1, kind),
+            (34..46, _) => self.element_function(depth - 1, kind),
+            (46..66, _) => self.aggregation(depth - 1, kind),
+            (66..88, _) => self.binary(depth - 1, kind),
+            (88..91, _) => self.label_function(depth - 1, kind),
+            (91..94, Kind::Any | Kind::Float) => self.histogram_function(depth - 1),
+            (94..95, Kind::Any | Kind::Float) => self.absent(depth - 1),
+            (95..97, Kind::Any | Kind::Float) => self.info(),
+            (97..98, Kind::Any | Kind::Float) => {
+                V::new(format!("vector({})", self.scalar(depth)), &[], Kind::Float)
+            }
+            _ => {
+                let v = self.vector(depth - 1, kind);
+                let sign = *self.rng.pick(&["-", "+", ""]);
+                V { text: format!("{sign}({})", v.text), atom: sign.is_empty(), ..v }
+            }
+        }
+    }
+
+    fn metric(&mut self, fits: impl Fn(&Metric) -> bool) -> Option<&'static Metric> {
+        let total: usize = METRICS.iter().filter(|m| fits(m)).map(|m| m.weight).sum();
+        let mut at = if total == 0 { return None } else { self.rng.below(total) };
+        METRICS.iter().filter(|m| fits(m)).find(|m| {
+            let found = at < m.weight;
+            at = at.saturating_sub(m.weight);
+            found
+        })
+    }
+
+    fn any_metric(&mut self, kind: Kind) -> &'static Metric {
+        let fits = |m: &Metric| match kind {
+            Kind::Any => true,
+            k => m.kind == k,
+        };
+        self.metric(fits).unwrap_or(&METRICS[0])
+    }
+
+    /// The metric's name with matchers, without modifiers.
+    fn matched(&mut self, metric: &Metric) -> String {
+        let mut matchers = Vec::new();
+        if self.rng.chance(30)
+            && let Some(label) = metric.labels.get(self.rng.below(metric.labels.len().max(1)))
+            && *label != "le"
+        {
+            let value = *self.rng.pick(values(label));
+            let other = *self.rng.pick(values(label));
+            let name = list(&[label]);
+            matchers.push(match self.rng.below(5) {
+                0 => format!("{name}=\"{value}\""),
+                1 => format!("{name}!=\"{value}\""),
+                2 => format!("{name}=~\"{value}|{other}\""),
+                3 => format!("{name}!~\"{value}.+\""),
+                _ => format!("{name}=~\".+\""),
+            });
+        }
+        if metric.name.contains('.') || self.rng.chance(3) {
+            matchers.insert(0, format!("\"{}\"", metric.name));
+            return format!("{{{}}}", matchers.join(", "));
+        }
+        match matchers.is_empty() {
+            true => metric.name.to_owned(),
+            false => format!("{}{{{}}}", metric.name, matchers.join(", ")),
+        }
+    }
+
+    /// ` offset 5m @ end()`, or nothing mostly.
+    fn modifiers(&mut self) -> String {
+        let mut out = String::new();
+        if !self.modifiers {
+            return out;
+        }
+        if self.rng.chance(12) {
+            let at = ["start()", "end()", "1792630800", "1792634400.5", "1792637000"];
+            out.push_str(&format!(" @ {}", self.rng.pick(&at)));
+        }
+        if self.rng.chance(15) {
+            let offset = ["5m", "1m", "-2m", "30s", "1h", "(step() + 1m)", "0.5"];
+            out.push_str(&format!(" offset {}", self.rng.pick(&offset)));
+        }
+        out
+    }
+
+    fn selector(&mut self, kind: Kind) -> V {
+        if kind == Kind::Any && self.rng.chance(3) {
+            // Several metrics at once are told apart by name.
+            let text = format!(
+                "{{__name__=~\"{}\"}}",
+                self.rng.pick(&["temp|load", "req_total|bytes_.*", "h|temp"])
+            );
+            let text = format!("{text}{}", self.modifiers());
+            let aggregated = format!("sum by (job, instance) ({text})");
+            return match self.rng.below(2) {
+                0 => V::new(aggregated, &["job", "instance"], Kind::Mixed),
+                _ => V::new(format!("count by (__name__) ({text})"), &["__name__"], Kind::Float),
+            };
+        }
+        let metric = self.any_metric(kind);
+        let smoothed = self.rng.chance(2) && metric.kind == Kind::Float;
+        let smoothed = if smoothed { " smoothed" } else { "" };
+        let text = format!("{}{smoothed}{}", self.matched(metric), self.modifiers());
+        V::new(text, metric.labels, metric.kind)
+    }
+
+    /// A matrix: a range selector or a subquery. `extended` follows the range.
+    pub(super) fn matrix(&mut self, depth: usize, kind: Kind, extended: &str) -> V {
+        if depth > 0 && extended.is_empty() && self.rng.chance(35) {
+            let v = self.vector(depth - 1, kind);
+            let range = *self.rng.pick(&["5m", "10m", "10m", "20m", "30m"]);
+            let step = *self.rng.pick(&["", "30s", "1m", "1m", "2m", "47s", "3m"]);
+            let text = format!("{}[{range}:{step}]{}", v.operand_of_subquery(), self.modifiers());
+            return V { text, atom: true, ..v };
+        }
+        let metric = self.any_metric(kind);
+        let range = *self.rng.pick(&RANGES);
+        let text = format!("{}[{range}]{extended}{}", self.matched(metric), self.modifiers());
+        V::new(text, metric.labels, metric.kind)
+    }
+
+    fn range_function(&mut self, depth: usize, kind: Kind) -> V {
+        const ANY: [&str; 15] = [
+            "rate",
+            "rate",
+            "increase",
+            "irate",
+            "delta",
+            "idelta",
+            "resets",
+            "changes",
+            "count_over_time",
+            "last_over_time",
+            "first_over_time",
+            "present_over_time",
+            "sum_over_time",
+            "avg_over_time",
+            "ts_of_last_over_time",
+        ];
+        const FLOAT: [&str; 13] = [
+            "min_over_time",
+            "max_over_time",
+            "stddev_over_time",
+            "stdvar_over_time",
+            "quantile_over_time",
+            "mad_over_time",
+            "deriv",
+            "predict_linear",
+            "double_exponential_smoothing",
+            "ts_of_min_over_time",
+            "ts_of_max_over_time",
+            "ts_of_first_over_time",
+            "absent_over_time",
+        ];
+        let histograms =
+            matches!(kind, Kind::Histogram | Kind::Mixed) || (kind == Kind::Any && self.rng.chance(30));
+        let name = match histograms {
+            true => *self.rng.pick(&ANY),
+            false if self.rng.chance(45) => *self.rng.pick(&FLOAT),
+            false => *self.rng.pick(&ANY),
+        };
+        let of = match kind {
+            Kind::Any if histograms => *self.rng.pick(&[Kind::Histogram, Kind::Histogram, Kind::Mixed]),
+            Kind::Any if self.rng.chance(85) => Kind::Float,
+            k => k,
+        };
+        let extended = match name {
+            "rate" | "increase" | "delta" if self.rng.chance(15) => {
+                *self.rng.pick(&[" anchored", " smoothed"])
+            }
+            "changes" | "resets" if self.rng.chance(15) => " anchored",
+            _ => "",
+        };
+        let m = self.matrix(depth, of, extended);
+        let text = match name {
+            "quantile_over_time" => format!("{name}({}, {})", self.quantile(), m.text),
+            "predict_linear" => {
+                format!("{name}({}, {})", m.text, self.rng.pick(&["60", "-600", "1h", "scalar(one)"]))
+            }
+            "double_exponential_smoothing" => {
+                let factor = ["0.1", "0.5", "0.9", "0.3"];
+                format!("{name}({}, {}, {})", m.text, self.rng.pick(&factor), self.rng.pick(&factor))
+            }
+            _ => format!("{name}({})", m.text),
+        };
+        let kind = match name {
+            "rate" | "increase" | "irate" | "delta" | "idelta" | "last_over_time" | "first_over_time"
+            | "sum_over_time" | "avg_over_time" => m.kind,
+            _ => Kind::Float,
+        };
+        V { text, kind, by: m.by, atom: true }
+    }
+
+    fn element_function(&mut self, depth: usize, kind: Kind) -> V {
+        if self.rng.chance(12) {
+            let name = *self.rng.pick(&[
+                "day_of_month",
+                "day_of_week",
+                "day_of_year",
+                "days_in_month",
+                "hour",
+                "minute",
+                "month",
+                "year",
+            ]);
+            return match self.rng.below(3) {
+                0 => V::new(format!("{name}()"), &[], Kind::Float),
+                _ => V::new(format!("{name}(clock{})", self.modifiers()), &["zone"], Kind::Float),
+            };
+        }
+        let of = if kind == Kind::Any && self.rng.chance(90) { Kind::Float } else { kind };
+        let v = self.vector(depth, of);
+        let text = match self.rng.below(11) {
+            0 => format!("clamp({}, {}, {})", v.text, self.scalar(depth.min(1)), self.scalar(0)),
+            1 => format!("clamp_min({}, {})", v.text, self.scalar(depth.min(1))),
+            2 => format!("clamp_max({}, {})", v.text, self.scalar(depth.min(1))),
+            3 => format!("round({})", v.text),
+            4 => format!("round({}, {})", v.text, self.rng.pick(&["0.1", "5", "scalar(one)", "0.25"])),
+            5 => format!("timestamp({})", v.text),
+            _ => {
+                let names = ["abs", "ceil", "floor", "sgn", "sqrt", "deg", "rad", "abs"];
+                format!("{}({})", self.rng.pick(&names), v.text)
+            }
+        };
+        V { text, kind: Kind::Float, by: v.by, atom: true }
+    }
+
+    /// Some of the labels, in their order.
+    fn some_of(&mut self, labels: &[&'static str]) -> Vec<&'static str> {
+        labels.iter().copied().filter(|_| self.rng.chance(50)).collect()
+    }
+
+    fn aggregation(&mut self, depth: usize, kind: Kind) -> V {
+        let v = self.vector(depth, kind);
+        let keep = self.some_of(&v.by);
+        self.aggregated(v, keep)
+    }
+
+    /// `op by (keep) (v)`.
+    fn aggregated(&mut self, v: V, keep: Vec<&'static str>) -> V {
+        const ANY: [&str; 9] =
+            ["sum", "sum", "avg", "avg", "count", "group", "limitk", "limit_ratio", "count_values"];
+        const FLOAT: [&str; 7] = ["min", "max", "stddev", "stdvar", "topk", "bottomk", "quantile"];
+        let floats = matches!(v.kind, Kind::Float | Kind::Classic);
+        let op = match self.rng.below(100) {
+            0..50 => *self.rng.pick(&ANY),
+            50..60 => *self.rng.pick(&FLOAT),
+            _ if floats => *self.rng.pick(&FLOAT),
+            _ => "sum",
+        };
+        let grouping = match self.rng.below(10) {
+            0 | 1 if keep.is_empty() => String::new(),
+            0..7 => format!(" by ({})", list(&keep)),
+            _ => {
+                let away: Vec<&str> = v.by.iter().copied().filter(|l| !keep.contains(l)).collect();
+                format!(" without ({})", list(&away))
+            }
+        };
+        let param = match op {
+            "topk" | "bottomk" | "limitk" => match self.rng.below(8) {
+                0 => "scalar(one), ".to_owned(),
+                1 => "time() % 4, ".to_owned(),
+                _ => format!("{}, ", self.rng.between(1, 5)),
+            },
+            "limit_ratio" => format!("{}, ", self.rng.pick(&["0.5", "0.8", "-0.5", "0.3", "1.1", "-0.9"])),
+            "quantile" => format!("{}, ", self.quantile()),
+            "count_values" => "\"value\", ".to_owned(),
+            _ => String::new(),
+        };
+        let (kind, mut by) = match op {
+            "sum" | "avg" => (v.kind, keep),
+            "limitk" | "limit_ratio" | "topk" | "bottomk" => (v.kind, v.by.clone()),
+            _ => (Kind::Float, keep),
+        };
+        if op == "count_values" {
+            by.push("value");
+        }
+        let text = format!("{op}{grouping} ({param}{})", v.text);
+        V { text, by, kind, atom: true }
+    }
+
+    fn label_function(&mut self, depth: usize, kind: Kind) -> V {
+        let v = self.vector(depth, kind);
+        let from = v.by.first().copied().unwrap_or("job");
+        let text = match self.rng.below(4) {
+            0 => format!("label_join({}, \"joined\", \"-\", \"{from}\", \"zone\")", v.text),
+            1 => format!("label_replace({}, \"copy\", \"$1\", \"{from}\", \"(.).*\")", v.text),
+            2 => format!("label_replace({}, \"new\", \"n-${{rest}}\", \"{from}\", \"(?P<rest>.+)\")", v.text),
+            _ => format!("label_replace({}, \"__name__\", \"named\", \"{from}\", \".*\")", v.text),
+        };
+        V { text, ..v }
+    }
+
+    fn absent(&mut self, depth: usize) -> V {
+        let text = match self.rng.below(3) {
+            0 => format!("absent(none{{job=\"{}\", zone!=\"x\"}})", self.rng.pick(values("job"))),
+            1 => format!("absent_over_time(none{{kind=\"a\"}}[{}])", self.rng.pick(&["5m", "1h"])),
+            _ => format!("absent({} > 1e300)", self.vector(depth, Kind::Float).atom()),
+        };
+        V::new(text, &[], Kind::Float)
+    }
+
+    fn info(&mut self) -> V {
+        let of = *self.rng.pick(&[
+            "temp",
+            "bytes_total",
+            "rate(bytes_total[5m])",
+            "h",
+            "sum by (job, instance) (req_total)",
+        ]);
+        let labels = *self.rng.pick(&[
+            "",
+            ", {version=~\".+\"}",
+            ", {host=\"h-a\"}",
+            ", {__name__=\"build_info\"}",
+            ", {__name__=~\"(target|build)_info\", rev!=\"\"}",
+            ", {version=~\".*\"}",
+        ]);
+        V::new(format!("info({of}{labels})"), &["job", "instance"], Kind::Any)
+    }
+
+    pub(super) fn histogram_function(&mut self, depth: usize) -> V {
+        let classic = self.rng.chance(35);
+        let v = match classic {
+            true => match self.rng.below(4) {
+                0 => self.selector(Kind::Classic),
+                1 => V::new(
+                    format!("rate(lat_bucket[{}])", self.rng.pick(&RANGES)),
+                    &["job", "instance", "le"],
+                    Kind::Classic,
+                ),
+                2 => V::new(
+                    "sum by (job, le) (rate(lat_bucket[5m]))".to_owned(),
+                    &["job", "le"],
+                    Kind::Classic,
+                ),
+                _ => V::new("both".to_owned(), &["instance", "le"], Kind::Mixed),
+            },
+            false => self.vector(depth.min(2), Kind::Histogram),
+        };
+        let by: Vec<&'static str> = v.by.iter().copied().filter(|l| *l != "le").collect();
+        let text = match self.rng.below(if classic { 4 } else { 11 }) {
+            0 | 1 => format!("histogram_quantile({}, {})", self.quantile(), v.text),
+            2 => {
+                let bounds = ["-Inf", "0", "0.3", "1", "2.5", "7", "+Inf"];
+                let lower = self.rng.below(6);
+                let upper = if self.rng.chance(95) { lower + 1 + self.rng.below(6 - lower) } else { 0 };
+                format!("histogram_fraction({}, {}, {})", bounds[lower], bounds[upper], v.text)
+            }
+            3 => format!("histogram_quantiles({}, \"q\", {}, {})", v.text, self.quantile(), "0.9"),
+            n => {
+                let names = [
+                    "histogram_avg",
+                    "histogram_count",
+                    "histogram_sum",
+                    "histogram_stddev",
+                    "histogram_stdvar",
+                ];
+                format!("{}({})", names[n % 5], v.text)
+            }
+        };
+        V::new(text, &by, Kind::Float)
+    }
+
+    fn binary(&mut self, depth: usize, kind: Kind) -> V {
+        let lhs = self.vector(depth, kind);
+        match self.rng.below(100) {
+            0..30 => self.with_scalar(lhs, depth),
+            30..60 => self.one_to_one(lhs, depth),
+            60..80 => self.grouped(lhs),
+            80..96 => self.set_operation(lhs, depth),
+            _ => {
+                // Whatever comes of it.
+                let rhs = self.vector(depth, kind);
+                let op = self.operator(lhs.kind);
+                V { text: format!("{} {op} {}", lhs.atom(), rhs.atom()), atom: false, ..lhs }
+            }
+        }
+    }
+
+    fn operator(&mut self, kind: Kind) -> &'static str {
+        match kind {
+            Kind::Histogram | Kind::Mixed => self.rng.pick(&["+", "-", "+", "-", "==", "!=", "*"]),
+            _ => self.rng.pick(&[
+                "+", "-", "*", "/", "%", "+", "-", "*", "/", "==", "!=", "<", "<=", ">", ">=", "> bool",
+                "== bool", "<= bool", "!= bool",
+            ]),
+        }
+    }
+
+    fn with_scalar(&mut self, lhs: V, depth: usize) -> V {
+        let histograms = matches!(lhs.kind, Kind::Histogram | Kind::Mixed);
+        if histograms && self.rng.chance(60) {
+            let text = match self.rng.below(5) {
+                0 => format!("{} * {}", lhs.atom(), self.number()),
+                1 => format!("{} * {}", self.rng.between(-2, 5), lhs.atom()),
+                2 => format!("{} </ {}", lhs.atom(), self.rng.pick(&["1", "0.3", "5", "-1"])),
+                3 => format!("{} >/ {}", lhs.atom(), self.rng.pick(&["1", "0.3", "2", "-1"])),
+                _ => format!("{} / {}", lhs.atom(), self.rng.pick(&["2", "0", "-4", "1.5"])),
+            };
+            return V { text, atom: false, ..lhs };
+        }
+        let op = *self.rng.pick(&[
+            "+", "-", "*", "/", "%", "*", "+", "!=", "> bool", "< bool", "== bool", "<= bool", ">=", "<",
+        ]);
+        let scalar = match op {
+            ">=" | "<" => "scalar(avg(temp))".to_owned(),
+            _ => self.scalar(depth.min(1)),
+        };
+        let text = match self.rng.below(3) {
+            0 => format!("{scalar} {op} {}", lhs.atom()),
+            _ => format!("{} {op} {scalar}", lhs.atom()),
+        };
+        V { text, atom: false, ..lhs }
+    }
+
+    /// Another vector whose series the same labels tell apart.
+    fn partner(&mut self, by: &[&'static str], histograms: bool) -> V {
+        let fits = |m: &Metric| {
+            by.iter().all(|l| m.labels.contains(l))
+                && matches!(m.kind, Kind::Histogram | Kind::Mixed) == histograms
+                && m.kind != Kind::Classic
+        };
+        let Some(metric) = self.metric(fits) else {
+            return V::new("vector(1)".to_owned(), &[], Kind::Float);
+        };
+        let base =
+            V::new(format!("{}{}", self.matched(metric), self.modifiers()), metric.labels, metric.kind);
+        if metric.labels.len() == by.len() && self.rng.chance(70) {
+            return base;
+        }
+        let op = *self.rng.pick(&["sum", "avg", "max", "sum"]);
+        let op = if histograms { "sum" } else { op };
+        V::new(format!("{op} by ({}) ({})", list(by), base.text), by, metric.kind)
+    }
+
+    fn one_to_one(&mut self, lhs: V, depth: usize) -> V {
+        let histograms = lhs.kind == Kind::Histogram;
+        // The same expression again fits for certain.
+        let rhs = match self.rng.below(3) {
+            0 => V { by: lhs.by.clone(), ..self.element_of(&lhs, depth) },
+            _ => self.partner(&lhs.by.clone(), histograms),
+        };
+        let on = if self.rng.chance(60) || rhs.by != lhs.by {
+            format!(" on ({})", list(&rhs.by))
+        } else {
+            self.rng.pick(&["", " ignoring ()", " ignoring (other)"]).to_string()
+        };
+        if rhs.by != lhs.by {
+            let lhs = self.aggregated_plainly(lhs, &rhs.by);
+            let op = self.operator(lhs.kind);
+            return V { text: format!("{} {op}{on} {}", lhs.atom(), rhs.atom()), atom: false, ..lhs };
+        }
+        let fill = match self.rng.below(8) {
+            0 => " fill(0)",
+            1 => " fill_left(1)",
+            2 => " fill_right(-2) fill_left(NaN)",
+            _ => "",
+        };
+        let fill = if on.is_empty() || histograms { "" } else { fill };
+        let op = self.operator(lhs.kind);
+        V { text: format!("{} {op}{on}{fill} {}", lhs.atom(), rhs.atom()), atom: false, ..lhs }
+    }
+
+    fn element_of(&mut self, v: &V, depth: usize) -> V {
+        let _ = depth;
+        let text = match v.kind {
+            Kind::Histogram | Kind::Mixed => v.text.clone(),
+            _ => format!("{}({})", self.rng.pick(&["abs", "sgn", "floor", "ceil"]), v.text),
+        };
+        V { text, ..v.clone() }
+    }
+
+    fn aggregated_plainly(&mut self, v: V, by: &[&'static str]) -> V {
+        let op = if v.kind == Kind::Float { *self.rng.pick(&["sum", "min", "avg"]) } else { "sum" };
+        V::new(format!("{op} by ({}) ({})", list(by), v.text), by, v.kind)
+    }
+
+    /// Many to one, or one to many.
+    fn grouped(&mut self, lhs: V) -> V {
+        let on = self.some_of(&lhs.by.clone());
+        let histograms = lhs.kind == Kind::Histogram && self.rng.chance(70);
+        let one = self.partner(&on, histograms);
+        let one =
+            if one.by == on && one.text.contains(" by (") { one } else { self.aggregated_plainly(one, &on) };
+        let include = match self.rng.below(4) {
+            0 if !on.is_empty() => on[0],
+            1 => "absent_label",
+            _ => "",
+        };
+        let op = self.operator(lhs.kind);
+        let on_text = list(&on);
+        let fill = if self.rng.chance(8) && !histograms { " fill(3)" } else { "" };
+        let (by, kind) = (lhs.by.clone(), lhs.kind);
+        let include = if on.contains(&include) || include == "absent_label" { "" } else { include };
+        let text = if self.rng.chance(50) {
+            format!("{} {op} on ({on_text}) group_left ({include}){fill} {}", lhs.atom(), one.atom())
+        } else {
+            format!("{} {op} on ({on_text}) group_right ({include}){fill} {}", one.atom(), lhs.atom())
+        };
+        V { text, by, kind, atom: false }
+    }
+
+    fn set_operation(&mut self, lhs: V, depth: usize) -> V {
+        let op = *self.rng.pick(&["and", "or", "unless", "or", "and"]);
+        let rhs = match self.rng.below(3) {
+            0 => self.vector(depth, Kind::Any),
+            _ => self.partner(&lhs.by.clone(), false),
+        };
+        let on = match self.rng.below(3) {
+            0 if !lhs.by.is_empty() => format!(" on ({})", list(&self.some_of(&lhs.by.clone()))),
+            1 if op != "unless" => format!(" ignoring ({})", list(&self.some_of(&rhs.by.clone()))),
+            _ => String::new(),
+        };
+        let rhs = if op == "unless" { format!("({} > 1e6)", rhs.atom()) } else { rhs.atom() };
+        V { text: format!("{} {op}{on} {rhs}", lhs.atom()), atom: false, ..lhs }
+    }
+}
+
+impl V {
+    /// The text as what a subquery is about: anything but a selector stands in parentheses, so that
+    /// its own modifiers stay its own.
+    fn operand_of_subquery(&self) -> String {
+        let modified =
+            self.text.contains(" offset ") || self.text.contains(" @ ") || self.text.ends_with(" smoothed");
+        if self.atom && !modified { self.text.clone() } else { format!("({})", self.text) }
+    }
+}
