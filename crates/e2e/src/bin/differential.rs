@@ -4,6 +4,7 @@
 //! number of differences. Exit: 0 when there was none.
 
 use std::io::Write as _;
+use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -18,7 +19,8 @@ use futures::StreamExt as _;
 use serde_json::Value;
 
 const USAGE: &str = "differential [--prometheus BIN] [--seed N] [--count N] [--threads N] [--most N] \
-    [--record FILE] [--expr EXPR --start MS [--end MS --step MS]]";
+    [--record FILE] \
+    [--show-unanswered] [--expr EXPR --start MS [--end MS --step MS]]";
 
 fn main() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -36,6 +38,7 @@ async fn run(mut words: Words) -> anyhow::Result<bool> {
     let (start, end, step) = (number("--start")?, number("--end")?, number("--step")?);
     let program = words.path("--prometheus")?.or_else(|| outside("ATHANOR_PROMETHEUS", "prometheus"));
     let program = program.context("no prometheus: give --prometheus BIN")?;
+    let show = words.switch("--show-unanswered");
     let record = words.value("--record")?;
     let only = words.value("--expr")?;
     words.end(USAGE)?;
@@ -71,8 +74,12 @@ async fn run(mut words: Words) -> anyhow::Result<bool> {
     while let Some((request, body)) = asked.next().await {
         let body = body.with_context(|| prometheus.tail())?;
         let wanted = Answer::of_json(&body)?;
-        let got = std::panic::catch_unwind(|| Answer::of_engine(&engine, &store, &request));
+        let got = std::panic::catch_unwind(AssertUnwindSafe(|| Answer::of_engine(&engine, &store, &request)));
         all += 1;
+        if show && (wanted.is_empty() || wanted.outcome.is_err()) {
+            let why = wanted.outcome.as_ref().map_or_else(|e| e.1.clone(), |_| "empty".to_owned());
+            writeln!(out, "{}\n  {}\n  {why}", request.expr, when(&request))?;
+        }
         empty += usize::from(wanted.is_empty());
         errors += usize::from(wanted.outcome.is_err());
         let difference = match &got {

@@ -34,7 +34,9 @@ pub(in crate::differential) struct V {
 
 impl V {
     fn new(text: String, by: &[&'static str], kind: Kind) -> V {
-        V { text, by: by.to_vec(), kind, atom: true }
+        // An offset in parentheses would take a following operator as its own.
+        let atom = !text.ends_with("1m)");
+        V { text, by: by.to_vec(), kind, atom }
     }
 
     /// The text as an operand.
@@ -112,7 +114,7 @@ impl Generator {
     /// The metric's name with matchers, without modifiers.
     fn matched(&mut self, metric: &Metric) -> String {
         let mut matchers = Vec::new();
-        if self.rng.chance(30)
+        if self.rng.chance(24)
             && let Some(label) = metric.labels.get(self.rng.below(metric.labels.len().max(1)))
             && *label != "le"
         {
@@ -208,7 +210,7 @@ impl Generator {
             "avg_over_time",
             "ts_of_last_over_time",
         ];
-        const FLOAT: [&str; 13] = [
+        const FLOAT: [&str; 12] = [
             "min_over_time",
             "max_over_time",
             "stddev_over_time",
@@ -221,7 +223,6 @@ impl Generator {
             "ts_of_min_over_time",
             "ts_of_max_over_time",
             "ts_of_first_over_time",
-            "absent_over_time",
         ];
         let histograms =
             matches!(kind, Kind::Histogram | Kind::Mixed) || (kind == Kind::Any && self.rng.chance(30));
@@ -393,21 +394,21 @@ impl Generator {
     pub(super) fn histogram_function(&mut self, depth: usize) -> V {
         let classic = self.rng.chance(35);
         let v = match classic {
-            true => match self.rng.below(4) {
-                0 => self.selector(Kind::Classic),
-                1 => V::new(
-                    format!("rate(lat_bucket[{}])", self.rng.pick(&RANGES)),
-                    &["job", "instance", "le"],
-                    Kind::Classic,
-                ),
-                2 => V::new(
+            true => match self.rng.below(6) {
+                0 if self.rng.chance(30) => V::new("both".to_owned(), &["instance", "le"], Kind::Mixed),
+                0 | 1 => self.selector(Kind::Classic),
+                2 | 3 => {
+                    let text = format!("rate(lat_bucket[{}])", self.rng.pick(&RANGES));
+                    V::new(text, &["job", "instance", "le"], Kind::Classic)
+                }
+                _ => V::new(
                     "sum by (job, le) (rate(lat_bucket[5m]))".to_owned(),
                     &["job", "le"],
                     Kind::Classic,
                 ),
-                _ => V::new("both".to_owned(), &["instance", "le"], Kind::Mixed),
             },
-            false => self.vector(depth.min(2), Kind::Histogram),
+            false if self.rng.chance(10) => self.vector(depth.min(2), Kind::Histogram),
+            false => self.histograms(depth),
         };
         let by: Vec<&'static str> = v.by.iter().copied().filter(|l| *l != "le").collect();
         let text = match self.rng.below(if classic { 4 } else { 11 }) {
@@ -433,6 +434,45 @@ impl Generator {
         V::new(text, &by, Kind::Float)
     }
 
+    /// Native histograms, and hardly ever anything else.
+    fn histograms(&mut self, depth: usize) -> V {
+        if depth == 0 {
+            return self.selector(Kind::Histogram);
+        }
+        match self.rng.below(6) {
+            0 => self.selector(Kind::Histogram),
+            1 | 2 => {
+                let name = *self.rng.pick(&[
+                    "rate",
+                    "increase",
+                    "sum_over_time",
+                    "avg_over_time",
+                    "last_over_time",
+                    "delta",
+                    "irate",
+                    "idelta",
+                ]);
+                let m = self.matrix(0, Kind::Histogram, "");
+                V { text: format!("{name}({})", m.text), ..m }
+            }
+            3 => {
+                let v = self.histograms(depth - 1);
+                let keep = self.some_of(&v.by);
+                let op = *self.rng.pick(&["sum", "avg"]);
+                V::new(format!("{op} by ({}) ({})", list(&keep), v.text), &keep, Kind::Histogram)
+            }
+            4 => {
+                let lhs = self.histograms(depth - 1);
+                let op = *self.rng.pick(&["+", "-"]);
+                V { text: format!("{} {op} {}", lhs.atom(), lhs.atom()), atom: false, ..lhs }
+            }
+            _ => {
+                let v = self.histograms(depth - 1);
+                self.with_scalar(v, 0)
+            }
+        }
+    }
+
     fn binary(&mut self, depth: usize, kind: Kind) -> V {
         let lhs = self.vector(depth, kind);
         match self.rng.below(100) {
@@ -451,10 +491,10 @@ impl Generator {
 
     fn operator(&mut self, kind: Kind) -> &'static str {
         match kind {
-            Kind::Histogram | Kind::Mixed => self.rng.pick(&["+", "-", "+", "-", "==", "!=", "*"]),
-            _ => self.rng.pick(&[
-                "+", "-", "*", "/", "%", "+", "-", "*", "/", "==", "!=", "<", "<=", ">", ">=", "> bool",
-                "== bool", "<= bool", "!= bool",
+            Kind::Histogram | Kind::Mixed => *self.rng.pick(&["+", "-", "+", "-", "==", "!=", "*"]),
+            _ => *self.rng.pick(&[
+                "+", "-", "*", "/", "%", "+", "-", "*", "/", "!=", "<=", ">=", ">", "> bool", "< bool",
+                "== bool", "<= bool", "!= bool", ">= bool",
             ]),
         }
     }
