@@ -79,6 +79,7 @@ pub async fn run(args: Args, env: Env) -> anyhow::Result<()> {
     });
     let router = http::Router::new()
         .with_metrics(http::Metrics::new(&env.registry, Some(tenant))?)
+        .with_gzip()
         .with_cors(!args.web.disable_cors);
     let router = api.routes(router);
     let http = http::Server::new(env.component, &args.http, router, &env.registry, &probe)?.start()?;

@@ -47,11 +47,13 @@ pub struct Discovery {
 struct Channels {
     groups: Provider,
     inject: Arc<[String]>,
+    metrics: grpc::ClientMetrics,
 }
 
 impl Connector for Channels {
     fn connect(&self, target: &Target) -> Result<Arc<dyn Peer>, String> {
-        let connector = connector(&target.client)?;
+        let connector = grpc::Connector::new(&target.client, Some(self.metrics.clone()));
+        let connector = connector.map_err(|e| e.to_string())?;
         if target.group.is_none() {
             let channel = connector.channel(&target.address).map_err(|e| e.to_string())?;
             return Ok(Arc::new(RemoteStore::new(channel)));
@@ -65,14 +67,6 @@ impl Connector for Channels {
             turn: AtomicUsize::new(0),
         }))
     }
-}
-
-/// The connector for these settings.
-fn connector(client: &GrpcClient) -> Result<grpc::Connector, String> {
-    if client.secure || client.snappy {
-        return Err("TLS and compression towards peers are not supported".to_owned());
-    }
-    Ok(grpc::Connector::plain())
 }
 
 impl Discovery {
@@ -97,7 +91,13 @@ impl Discovery {
             "thanos_query_duplicated_endpoint_addresses_total",
             "The number of times a duplicated endpoint addresses is detected from the different configs",
         )?;
-        let channels = Channels { groups: groups.clone(), inject: args.inject_addresses.clone().into() };
+        let channels = Channels {
+            groups: groups.clone(),
+            inject: args.inject_addresses.clone().into(),
+            metrics: grpc::ClientMetrics::new(&env.registry)?,
+        };
+        // Settings that cannot be used are an error at the start, not a peer that never appears.
+        grpc::Connector::new(client, None)?;
         let timeouts = Timeouts { info: args.info_timeout, unhealthy: args.unhealthy_timeout };
         let nodes = NodeMetrics::new(&env.registry, &args.metric_labels)?;
         let set = Arc::new(EndpointSet::new(Box::new(channels), timeouts, nodes));

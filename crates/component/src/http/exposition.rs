@@ -21,7 +21,7 @@ pub(super) fn answer(registry: &Registry, request: &HeaderMap) -> Response {
     } else {
         (text::CONTENT_TYPE, text::encode(&families))
     };
-    let zipped = accepts_gzip(request).then(|| gzip(text.as_bytes())).flatten();
+    let zipped = super::gzip::accepts(request).then(|| gzip(text.as_bytes())).flatten();
     let gzipped = zipped.is_some();
     let mut response = Response::new(body::full(zipped.unwrap_or_else(|| text.into_bytes())));
     let headers = response.headers_mut();
@@ -70,8 +70,4 @@ fn wants_openmetrics(headers: &HeaderMap) -> bool {
         }
     }
     false
-}
-
-fn accepts_gzip(headers: &HeaderMap) -> bool {
-    clauses(headers, &header::ACCEPT_ENCODING).iter().any(|(coding, _, q)| *coding == "gzip" && *q > 0.0)
 }

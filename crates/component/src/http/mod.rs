@@ -3,14 +3,16 @@
 //! Holds the request and response types, the [`Router`] and the [`Server`]. It knows no endpoint of
 //! any service. Invariant: `/metrics` and the probes answer while handlers are busy, because the
 //! server runs on threads of its own; handlers that compute hand over to a pool. Parts: `router`,
-//! `server`, `exposition`, `instrument`, `web_config`.
+//! `server`, `exposition`, `gzip`, `instrument`, `web_config`.
 
 mod exposition;
+mod gzip;
 mod instrument;
 mod router;
 mod server;
 #[cfg(test)]
 mod tests;
+mod web_config;
 
 use bytes::Bytes;
 use futures::Stream;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use http::{HeaderValue, Method, StatusCode, header};
 
-use super::{Metrics, Request, Response, body, plain_error};
+use super::{Metrics, Request, Response, body, gzip, plain_error};
 
 type Answer = Pin<Box<dyn Future<Output = Response> + Send>>;
 type Handler = Arc<dyn Fn(Request) -> Answer + Send + Sync>;
@@ -41,6 +41,7 @@ pub struct Router {
     patterns: BTreeMap<String, Methods>,
     metrics: Option<Metrics>,
     cors: bool,
+    gzip: bool,
 }
 
 impl std::fmt::Debug for Router {
@@ -72,6 +73,12 @@ impl Router {
     /// Adds permissive CORS headers to named endpoints and answers their OPTIONS with 204.
     pub fn with_cors(mut self, enabled: bool) -> Self {
         self.cors = enabled;
+        self
+    }
+
+    /// Compresses the answers of named endpoints for clients that accept gzip.
+    pub fn with_gzip(mut self) -> Self {
+        self.gzip = true;
         self
     }
 
@@ -118,7 +125,7 @@ impl Router {
         for (pattern, methods) in self.patterns {
             tree.insert(pattern.clone(), methods).map_err(|e| BadRoute { pattern, reason: e.to_string() })?;
         }
-        Ok(Routes(Arc::new(Inner { tree, metrics: self.metrics, cors: self.cors })))
+        Ok(Routes(Arc::new(Inner { tree, metrics: self.metrics, cors: self.cors, gzip: self.gzip })))
     }
 }
 
@@ -126,6 +133,7 @@ struct Inner {
     tree: matchit::Router<Methods>,
     metrics: Option<Metrics>,
     cors: bool,
+    gzip: bool,
 }
 
 /// A built router. Clones share it.
@@ -147,6 +155,10 @@ impl Routes {
         };
         let methods = matched.value;
         let method = request.method().as_str();
+        // A pattern that only answers OPTIONS does not make a path exist.
+        if method != "OPTIONS" && methods.keys().all(|m| m == "OPTIONS") {
+            return plain_error(StatusCode::NOT_FOUND, "404 page not found");
+        }
         // Go's net/http answers HEAD by running the GET handler; the connection drops the body.
         let endpoint =
             methods.get(method).or_else(|| (method == "HEAD").then(|| methods.get("GET")).flatten());
@@ -174,6 +186,7 @@ impl Routes {
         let params = matched.params.iter().map(|(n, v)| (n.to_owned(), percent_decode(v))).collect();
         request.extensions_mut().insert(PathParams(params));
         let counted = endpoint.name.as_deref().zip(self.0.metrics.as_ref());
+        let zipped = (self.0.gzip && endpoint.name.is_some()).then(|| request.headers().clone());
         let mut response = match counted {
             Some((name, metrics)) => metrics.observe(name, request, &*endpoint.handler).await,
             None => (endpoint.handler)(request).await,
@@ -181,7 +194,10 @@ impl Routes {
         if self.0.cors && endpoint.name.is_some() {
             add_cors(&mut response);
         }
-        response
+        match zipped {
+            Some(headers) => gzip::answer(&headers, response),
+            None => response,
+        }
     }
 }
 

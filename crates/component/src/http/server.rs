@@ -1,6 +1,7 @@
 //! The listener: accepts, serves, drains.
 //!
-//! One thread pool of its own per server; HTTP/1.1 and HTTP/2 without TLS by prior knowledge. It adds
+//! One thread pool of its own per server; HTTP/1.1 and HTTP/2, with TLS and users where
+//! `--http.config` says so (`web_config`). It adds
 //! `/metrics` and the probes to a service's routes. Invariant: after `stop` no new connection is
 //! accepted, and requests in flight get the grace period to end.
 
@@ -13,12 +14,16 @@ use http_body_util::BodyExt as _;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use prometheus::Registry;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use super::router::Routes;
+use super::web_config::WebConfig;
 use super::{Request, Response, Router, body, exposition, plain_error};
 use crate::flags::groups::Http;
 use crate::net;
@@ -94,6 +99,7 @@ impl Server {
     /// When the address cannot be bound or the web configuration is wrong.
     pub fn start(self) -> anyhow::Result<Running> {
         let address = &self.flags.address;
+        let config = WebConfig::load(&self.flags.config)?.map(Arc::new);
         tracing::info!(
             service = "http/server",
             component = self.component,
@@ -103,6 +109,8 @@ impl Server {
         let listener =
             net::bind(address).map_err(|e| anyhow::anyhow!("listen HTTP on address {address}: {e}"))?;
         let bound = listener.local_addr()?;
+        let word = if config.as_ref().is_some_and(|c| c.is_tls()) { "enabled" } else { "disabled" };
+        tracing::info!(service = "http/server", component = self.component, address = %bound, "TLS is {word}.");
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(THREADS)
             .thread_name("http")
@@ -112,7 +120,7 @@ impl Server {
         let grace = self.flags.grace_period;
         let (routes, stopped) = (self.routes, stop.clone());
         let thread = std::thread::Builder::new().name("http-server".to_owned()).spawn(move || {
-            runtime.block_on(serve(listener, routes, stopped, grace));
+            runtime.block_on(serve(listener, routes, config, stopped, grace));
             // Connections that outlast the grace period are cut here.
             runtime.shutdown_background();
         })?;
@@ -160,7 +168,13 @@ fn probe_answer(passes: bool) -> Response {
     }
 }
 
-async fn serve(listener: std::net::TcpListener, routes: Routes, stop: CancellationToken, grace: Duration) {
+async fn serve(
+    listener: std::net::TcpListener,
+    routes: Routes,
+    config: Option<Arc<WebConfig>>,
+    stop: CancellationToken,
+    grace: Duration,
+) {
     let listener = match TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(e) => {
@@ -174,7 +188,18 @@ async fn serve(listener: std::net::TcpListener, routes: Routes, stop: Cancellati
     let server = Arc::new(server);
     let graceful = GracefulShutdown::new();
     while let Some(stream) = net::accept(&listener, &stop).await {
-        connection(stream, &server, &graceful, routes.clone());
+        let handling = Handling { server: server.clone(), routes: routes.clone(), config: config.clone() };
+        if handling.config.as_ref().is_some_and(|c| c.is_tls()) {
+            // Until the handshake is over there is no request to wait for.
+            let watcher = graceful.watcher();
+            tokio::spawn(async move {
+                if let Some(stream) = handling.shake_hands(stream).await {
+                    handling.serve(stream, watcher).await;
+                }
+            });
+        } else {
+            tokio::spawn(handling.serve(stream, graceful.watcher()));
+        }
     }
     drop(listener);
     let drained = tokio::time::timeout(grace, graceful.shutdown()).await;
@@ -187,24 +212,58 @@ async fn serve(listener: std::net::TcpListener, routes: Routes, stop: Cancellati
     }
 }
 
-fn connection(
-    stream: TcpStream,
-    server: &Arc<auto::Builder<TokioExecutor>>,
-    graceful: &GracefulShutdown,
+/// What connections share.
+struct Handling {
+    server: Arc<auto::Builder<TokioExecutor>>,
     routes: Routes,
-) {
-    let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
-        let routes = routes.clone();
-        async move {
-            let request = request.map(|body| body.map_err(Into::into).boxed_unsync());
-            Ok::<_, std::convert::Infallible>(routes.answer(request).await)
+    config: Option<Arc<WebConfig>>,
+}
+
+impl Handling {
+    async fn shake_hands(&self, stream: TcpStream) -> Option<TlsStream<TcpStream>> {
+        let tls = self.config.as_ref()?.tls();
+        let shaken = match tls {
+            Ok(tls) => {
+                let accepting = TlsAcceptor::from(tls?).accept(stream);
+                tokio::time::timeout(HEAD_TIMEOUT, accepting).await.map_err(|e| e.to_string())
+            }
+            Err(e) => Err(e.to_string()),
+        };
+        let shaken = shaken.and_then(|shaken| shaken.map_err(|e| e.to_string()));
+        if let Err(err) = &shaken {
+            tracing::debug!(service = "http/server", err, "TLS handshake failed");
         }
-    });
-    let connection = server.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
-    let watched = graceful.watch(connection);
-    tokio::spawn(async move {
-        if let Err(e) = watched.await {
+        shaken.ok()
+    }
+
+    async fn serve<S>(self, stream: S, watcher: Watcher)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (routes, config) = (self.routes, self.config);
+        let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
+            let (routes, config) = (routes.clone(), config.clone());
+            async move {
+                let request = request.map(|body| body.map_err(Into::into).boxed_unsync());
+                Ok::<_, std::convert::Infallible>(answer(&routes, config.as_ref(), request).await)
+            }
+        });
+        let connection =
+            self.server.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
+        if let Err(e) = watcher.watch(connection).await {
             tracing::debug!(service = "http/server", err = %e, "connection ended with an error");
         }
-    });
+    }
+}
+
+async fn answer(routes: &Routes, config: Option<&Arc<WebConfig>>, request: Request) -> Response {
+    let Some(config) = config else { return routes.answer(request).await };
+    match config.admit(request.headers()).await {
+        Ok(headers) => {
+            let mut response = routes.answer(request).await;
+            response.headers_mut().extend(headers);
+            response
+        }
+        Err(response) => response,
+    }
 }

@@ -142,6 +142,11 @@ impl Api {
             .on(GET, &path("status/flags"), "status_flags", self.handler(status::flags))
             .on(GET, &path("status/buildinfo"), "status_build", self.handler(status::build_info))
             .on(GET, &path("status/runtimeinfo"), "status_runtime", self.handler(status::runtime_info));
+        let router = router.on(&[Method::OPTIONS], &path("{*path}"), "options", |_| async {
+            let mut response = Response::new(component::http::body::empty());
+            *response.status_mut() = http::StatusCode::NO_CONTENT;
+            response
+        });
         let prefix = &self.config.route_prefix;
         if prefix.is_empty() {
             return router;

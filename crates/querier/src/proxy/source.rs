@@ -18,7 +18,7 @@ use storeapi::store::status_text;
 use storeapi::{Call, Item, Series, SeriesStream};
 use storeapi_proto::thanos;
 use tokio::sync::mpsc;
-use tonic::Status;
+use tonic::{Code, Status};
 
 use super::Inner;
 
@@ -200,9 +200,11 @@ impl Source {
         Stop::Failed(format!("receive series from {}: {why}", self.store))
     }
 
-    /// A status with a cause was made here, because the store could not be reached; others it sent.
+    /// What a store that cannot be reached is said of differs from what one that answers is.
     fn open_failure(&self, status: &Status) -> Stop {
-        if std::error::Error::source(status).is_none() {
+        let unreached =
+            status.code() == Code::Unavailable && status.message().starts_with("connection error: ");
+        if !unreached {
             return self.failed(&status_text(status));
         }
         let id = match label_sets_text(&self.store.label_sets) {
