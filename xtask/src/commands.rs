@@ -99,7 +99,7 @@ fn compliance(args: &[String]) -> anyhow::Result<()> {
 }
 
 fn bench(args: &[String]) -> anyhow::Result<()> {
-    tool("bench", "release", &["store-gateway"], args)
+    tool("bench", "release", &["store-gateway", "sidecar"], args)
 }
 
 /// Builds a tool of `e2e` with the services it starts, which it finds beside itself, and runs it.

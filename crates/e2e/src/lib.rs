@@ -4,6 +4,7 @@
 //! binaries that users run, and for Thanos' own in their place. Invariant: a process started here
 //! ends with the value that holds it. Read `harness` first; the tools are the binaries in `src/bin`.
 
+pub mod bench;
 pub mod blocks;
 pub mod cli;
 pub mod demo;
