@@ -6,6 +6,7 @@
 //! Prometheus 3.14 by bits, so sums are taken in its order (only `^`, exponentials, logarithms and
 //! trigonometry may differ in the last places). Read `range` first.
 
+pub(crate) mod math;
 pub(crate) mod quantile;
 pub(crate) mod range;
 
