@@ -63,7 +63,7 @@ pub struct Annotation {
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Detail {
     None,
-    Monotonicity { mint: Millis, maxt: Millis, min_bucket: f64, max_bucket: f64, max_diff: f64, more: u64 },
+    Monotonicity(Forced),
     Overlap { count: u64 },
 }
 
@@ -176,18 +176,11 @@ impl Annotation {
         )
     }
 
-    /// Classic buckets whose counts fell: at `t`, between bounds `min_bucket` and `max_bucket`, by at
-    /// most `max_diff`. Equal ones are joined.
-    pub fn forced_monotonicity(
-        metric: &str,
-        span: Span,
-        t: Millis,
-        min_bucket: f64,
-        max_bucket: f64,
-        max_diff: f64,
-    ) -> Self {
+    /// Classic buckets whose counts fell: between bounds `buckets`, by at most `max_diff`, at times
+    /// `times`, so many samples `more` than one. Equal ones are joined.
+    pub(crate) fn forced_monotonicity(metric: &str, span: Span, forced: &Forced) -> Self {
         const TEXT: &str = "input to histogram_quantile needed to be fixed for monotonicity (see https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile)";
-        let detail = Detail::Monotonicity { mint: t, maxt: t, min_bucket, max_bucket, max_diff, more: 0 };
+        let detail = Detail::Monotonicity(*forced);
         Annotation { detail, ..Self::info(for_metric(TEXT, metric), span) }
     }
 
@@ -297,17 +290,17 @@ impl Annotation {
             None => "invalid position".to_owned(),
         };
         match self.detail {
-            Detail::Monotonicity { mint, maxt, min_bucket, max_bucket, max_diff, more } => {
+            Detail::Monotonicity(f) => {
                 let time = |t: Millis| Civil::from_unix(t / 1000).rfc3339();
                 format!(
                     "{}, from buckets {} to {}, with a max diff of {}, over {} samples from {} to {} ({at})",
                     self.text,
-                    float_g(min_bucket),
-                    float_g(max_bucket),
-                    two_digits(max_diff),
-                    more + 1,
-                    time(mint),
-                    time(maxt),
+                    float_g(f.min_bucket),
+                    float_g(f.max_bucket),
+                    two_digits(f.max_diff),
+                    f.more.wrapping_add(1),
+                    time(f.mint),
+                    time(f.maxt),
                 )
             }
             Detail::Overlap { count } if count > 1 => format!("{} ({count} occurrences) ({at})", self.text),
@@ -318,23 +311,10 @@ impl Annotation {
     /// This one, joined to an earlier one of the same text.
     fn after(mut self, earlier: &Annotation) -> Annotation {
         match (&mut self.detail, earlier.detail) {
-            (
-                Detail::Monotonicity { mint, maxt, min_bucket, max_bucket, max_diff, more },
-                Detail::Monotonicity {
-                    mint: e_mint,
-                    maxt: e_maxt,
-                    min_bucket: e_min,
-                    max_bucket: e_max,
-                    max_diff: e_diff,
-                    more: e_more,
-                },
-            ) => {
-                (*mint, *maxt) = ((*mint).min(e_mint), (*maxt).max(e_maxt));
-                // Comparisons, not min and max: a NaN never replaces what was there before.
-                *min_bucket = if *min_bucket < e_min { *min_bucket } else { e_min };
-                *max_bucket = if *max_bucket > e_max { *max_bucket } else { e_max };
-                *max_diff = if *max_diff > e_diff { *max_diff } else { e_diff };
-                *more += e_more + 1;
+            (Detail::Monotonicity(mine), Detail::Monotonicity(theirs)) => {
+                let mut joined = theirs;
+                joined.join(mine);
+                *mine = joined;
                 self.span = earlier.span;
             }
             (Detail::Overlap { count }, Detail::Overlap { count: more }) => {
@@ -344,6 +324,36 @@ impl Annotation {
             _ => {}
         }
         self
+    }
+}
+
+/// Where classic buckets had to be fixed, summed up.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Forced {
+    /// First time.
+    pub(crate) mint: Millis,
+    /// Last time.
+    pub(crate) maxt: Millis,
+    /// Lowest bound.
+    pub(crate) min_bucket: f64,
+    /// Highest bound.
+    pub(crate) max_bucket: f64,
+    /// Largest fall.
+    pub(crate) max_diff: f64,
+    /// Samples beyond the first. Prometheus counts too many over the steps of a range query (see
+    /// `functions::classic`), so that this wraps.
+    pub(crate) more: i64,
+}
+
+impl Forced {
+    /// Adds what was found later.
+    pub(crate) fn join(&mut self, later: &Forced) {
+        (self.mint, self.maxt) = (self.mint.min(later.mint), self.maxt.max(later.maxt));
+        // Comparisons, not min and max: a NaN never replaces what was there before.
+        self.min_bucket = if later.min_bucket < self.min_bucket { later.min_bucket } else { self.min_bucket };
+        self.max_bucket = if later.max_bucket > self.max_bucket { later.max_bucket } else { self.max_bucket };
+        self.max_diff = if later.max_diff > self.max_diff { later.max_diff } else { self.max_diff };
+        self.more = self.more.wrapping_add(later.more).wrapping_add(1);
     }
 }
 

@@ -76,7 +76,10 @@ fn equal_texts_are_one_and_the_later_position_stays() {
 
 #[test]
 fn forced_monotonicity_adds_up_and_keeps_the_first_position() {
-    let one = |at, t, lo, hi, diff| Annotation::forced_monotonicity("m", span(at), t, lo, hi, diff);
+    let one = |at, t, min_bucket, max_bucket, max_diff| {
+        let forced = Forced { mint: t, maxt: t, min_bucket, max_bucket, max_diff, more: 0 };
+        Annotation::forced_monotonicity("m", span(at), &forced)
+    };
     let mut set = Annotations::default();
     set.add(one(0, 60_000, 0.5, 1.0, 3.2e-3));
     set.add(one(3, 0, 0.1, 0.2, 0.5));

@@ -6,7 +6,13 @@
 //! Prometheus 3.14 by bits, so sums are taken in its order (only `^`, exponentials, logarithms and
 //! trigonometry may differ in the last places). Read `range` first.
 
+pub(crate) mod absent;
+pub(crate) mod classic;
+pub(crate) mod element;
+pub(crate) mod labels;
 pub(crate) mod math;
+pub(crate) mod native;
+pub(crate) mod order;
 pub(crate) mod quantile;
 pub(crate) mod range;
 

@@ -5,6 +5,13 @@
 //! order of operations, since the last digits of an answer show them. It knows no vector. Invariant:
 //! every function is total; the recorded values in `tests` are Go's, bit by bit.
 
+#![allow(
+    clippy::excessive_precision,
+    clippy::approx_constant,
+    clippy::inconsistent_digit_grouping,
+    reason = "coefficients stand as they were published"
+)]
+
 mod exp;
 mod hyperbolic;
 mod log;

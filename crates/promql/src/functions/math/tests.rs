@@ -45,7 +45,11 @@ fn every_function_gives_the_bits_of_go() {
             (None, other) => panic!("no function {other}"),
         };
         if got.to_bits() != want.to_bits() && !(got.is_nan() && want.is_nan()) {
-            wrong.push(format!("{}: {:?}, want {want:?}, got {got:?}", words[0], words[1..].iter().map(|w| bits(w)).collect::<Vec<_>>()));
+            wrong.push(format!(
+                "{}: {:?}, want {want:?}, got {got:?}",
+                words[0],
+                words[1..].iter().map(|w| bits(w)).collect::<Vec<_>>()
+            ));
         }
     }
     assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong[..wrong.len().min(40)].join("\n"));

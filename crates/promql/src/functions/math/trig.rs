@@ -183,11 +183,7 @@ pub(crate) fn asin(x: f64) -> f64 {
         return f64::NAN;
     }
     let other = (1.0 - size * size).sqrt();
-    let y = if size > 0.7 {
-        FRAC_PI_2 - positive_atan(other / size)
-    } else {
-        positive_atan(size / other)
-    };
+    let y = if size > 0.7 { FRAC_PI_2 - positive_atan(other / size) } else { positive_atan(size / other) };
     signed(x < 0.0, y)
 }
 
