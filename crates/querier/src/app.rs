@@ -16,6 +16,7 @@ use storeapi::instrumented::{self, Instrumented};
 use storeapi::limited::{Limited, Limits};
 use storeapi::{Store, StoreService};
 use storeapi_proto::info::info_server::InfoServer;
+use storeapi_proto::thanos::query_server::QueryServer;
 use tokio::runtime::Handle;
 
 use crate::api::Api;
@@ -27,12 +28,15 @@ use crate::metrics::Metrics;
 use crate::peers::Discovery;
 use crate::proxy::{self, Proxy, TsdbSelector};
 use crate::queryable::Stores;
+use crate::remote::QueryService;
 
 const STORE: [grpc::Method; 3] = [
     grpc::Method::stream("thanos.Store", "Series"),
     grpc::Method::unary("thanos.Store", "LabelNames"),
     grpc::Method::unary("thanos.Store", "LabelValues"),
 ];
+const QUERY: [grpc::Method; 2] =
+    [grpc::Method::stream("thanos.Query", "Query"), grpc::Method::stream("thanos.Query", "QueryRange")];
 const INFO: [grpc::Method; 1] = [grpc::Method::unary("thanos.info.Info", "Info")];
 
 /// How long readiness waits for the first round of Info where no response timeout is set.
@@ -67,6 +71,7 @@ pub async fn run(args: Args, env: Env) -> anyhow::Result<()> {
         header: config.tenancy.header.parse().context("query.tenant-header")?,
         default: config.tenancy.default.clone(),
     };
+    let remote = QueryService::new(config.clone(), evaluator.clone(), env.clock.clone());
     let api = Arc::new(Api {
         evaluator,
         proxy: proxy.clone(),
@@ -86,6 +91,7 @@ pub async fn run(args: Args, env: Env) -> anyhow::Result<()> {
 
     let server = grpc::Server::new(env.component, &args.grpc, &env.registry, &probe)
         .add(StoreService::new(store), &STORE)
+        .add(QueryServer::new(remote).max_decoding_message_size(grpc::MAX_MESSAGE), &QUERY)
         .add(InfoServer::new(InfoService::new(proxy, probe.clone())), &INFO);
     discovery.start(&env);
     tracing::info!("starting query node");

@@ -16,6 +16,7 @@ pub mod peers;
 pub mod pool;
 pub mod proxy;
 pub mod queryable;
+pub mod remote;
 pub mod series;
 
 pub use args::Args;
