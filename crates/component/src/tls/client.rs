@@ -63,7 +63,8 @@ pub fn client(settings: &GrpcClient) -> Result<Option<Client>, Error> {
     Ok(Some(Client { config: Arc::new(config), server_name }))
 }
 
-fn system_roots() -> Result<RootCertStore, Error> {
+/// The roots that the system trusts.
+pub(crate) fn system_roots() -> Result<RootCertStore, Error> {
     let found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();
     let (added, _) = roots.add_parsable_certificates(found.certs);

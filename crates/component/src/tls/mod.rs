@@ -18,8 +18,9 @@ use std::sync::Arc;
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 
+pub(crate) use client::system_roots;
 pub use client::{Client, client};
-pub(crate) use files::{CertifiedFiles, roots};
+pub(crate) use files::{CertifiedFiles, certified, roots, roots_of};
 
 use crate::flags::groups::ServerTls;
 

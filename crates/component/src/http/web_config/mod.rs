@@ -22,7 +22,7 @@ use auth::Passwords;
 
 /// Why the file cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(super) enum Error {
     /// It cannot be read.
     #[error("{0}")]
     Io(String),
