@@ -9,6 +9,7 @@
 pub(crate) mod absent;
 pub(crate) mod classic;
 pub(crate) mod element;
+pub(crate) mod info;
 pub(crate) mod labels;
 pub(crate) mod math;
 pub(crate) mod native;
