@@ -4,6 +4,7 @@
 //! engine above it; HTTP and gRPC in front. It decides nothing itself. Invariant: HTTP answers from the
 //! start; gRPC, and readiness, begin with the first round of Info.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use storeapi_proto::info::info_server::InfoServer;
 use storeapi_proto::thanos::query_server::QueryServer;
 use tokio::runtime::Handle;
 
+use crate::active::ActiveQueries;
 use crate::api::Api;
 use crate::api::evaluate::Evaluator;
 use crate::args::Args;
@@ -147,6 +149,10 @@ fn evaluator(
     });
     let gate = gate::Metrics::new(&env.registry, "thanos_query_concurrent_gate", "queries")?;
     let gate = Gate::new(config.max_concurrent, Some(gate));
-    let metrics = Metrics::new(&env.registry, &args.telemetry)?;
-    Ok(Evaluator::new(engine, stores, gate, env.budget.clone(), metrics, config.timeout))
+    let folder = &args.query.active_query_path;
+    let tracked = (!folder.is_empty()).then_some(config.max_concurrent);
+    let metrics = Metrics::new(&env.registry, &args.telemetry, tracked)?;
+    let active = tracked.map(|n| ActiveQueries::open(Path::new(folder), n, env.clock.clone()));
+    let active = active.transpose().context("query.active-query-path")?;
+    Ok(Evaluator::new(engine, stores, gate, env.budget.clone(), metrics, active, config.timeout))
 }

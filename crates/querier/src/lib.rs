@@ -6,6 +6,7 @@
 //!
 //! Read `app` first, then `proxy`, `queryable` and `api`.
 
+pub mod active;
 pub mod api;
 pub mod app;
 pub mod args;
@@ -18,6 +19,8 @@ pub mod proxy;
 pub mod queryable;
 pub mod remote;
 pub mod series;
+#[cfg(test)]
+mod testing;
 
 pub use args::Args;
 

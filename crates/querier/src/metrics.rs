@@ -51,17 +51,18 @@ fn engine_opts(name: &str, help: &str, engine: &str, mode: &str) -> Opts {
 }
 
 impl Metrics {
-    /// Registers them.
+    /// Registers them. `tracked` is how many running queries are kept in a file, if any are.
     ///
     /// # Errors
     /// When `registry` has one of them, or bucket bounds do not ascend.
-    pub fn new(registry: &Registry, telemetry: &Telemetry) -> metrics::Result<Self> {
+    pub fn new(registry: &Registry, telemetry: &Telemetry, tracked: Option<usize>) -> metrics::Result<Self> {
         let local = |name: &str, help: &str| engine_opts(name, help, "prometheus", "local");
         let gauge = |name, help| metrics::register(registry, Gauge::with_opts(local(name, help))?);
         let counter = |name, help| metrics::register(registry, Counter::with_opts(local(name, help))?);
         let queries =
             gauge("prometheus_engine_queries", "The current number of queries being executed or waiting.")?;
-        gauge("prometheus_engine_queries_concurrent_max", "The max number of concurrent queries.")?.set(-1.0);
+        gauge("prometheus_engine_queries_concurrent_max", "The max number of concurrent queries.")?
+            .set(tracked.map_or(-1.0, |n| n as f64));
         gauge("prometheus_engine_query_log_enabled", "State of the query log.")?;
         counter("prometheus_engine_query_log_failures_total", "The number of query log failures.")?;
         let samples = counter(

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::Failure;
+use crate::active::ActiveQueries;
 use crate::args::EngineName;
 use crate::metrics::Metrics;
 use crate::pool::{Cpus, Lease};
@@ -31,6 +32,7 @@ pub struct Evaluator {
     cpus: Cpus,
     budget: Arc<Budget>,
     metrics: Metrics,
+    active: Option<ActiveQueries>,
     timeout: Duration,
 }
 
@@ -134,17 +136,18 @@ pub struct Running {
 }
 
 impl Evaluator {
-    /// An evaluator; `timeout` bounds every query.
+    /// An evaluator; `timeout` bounds every query, and `active` lists those that run.
     pub fn new(
         engine: Engine,
         stores: Arc<Stores>,
         gate: Gate,
         budget: Arc<Budget>,
         metrics: Metrics,
+        active: Option<ActiveQueries>,
         timeout: Duration,
     ) -> Self {
         let cpus = Cpus::new(std::thread::available_parallelism().map_or(1, usize::from));
-        Evaluator { engine, stores, gate, cpus, budget, metrics, timeout }
+        Evaluator { engine, stores, gate, cpus, budget, metrics, active, timeout }
     }
 
     /// The memory of all requests.
@@ -234,6 +237,7 @@ impl Running {
         let metrics = &self.evaluator.metrics;
         let began = std::time::Instant::now();
         let _counted = metrics.running(self.accepted.engine);
+        let _entry = self.evaluator.active.as_ref().map(|a| a.enter(&self.accepted.query.text()));
         let outcome = self.accepted.query.run(&self.store, sink);
         let counts: Arc<Counts> = self.store.counts();
         metrics.selected(&counts, &self.accepted.scope.tenant, began.elapsed());

@@ -8,7 +8,6 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
 
 use futures::{Stream, StreamExt};
 use model::{Account, Labels};
@@ -18,6 +17,7 @@ use storeapi::store::status_text;
 use storeapi::{Call, Item, Series, SeriesStream};
 use storeapi_proto::thanos;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tonic::{Code, Status};
 
 use super::Inner;
@@ -39,7 +39,7 @@ pub(super) fn open(
     strict: bool,
 ) -> SeriesStream {
     let (sender, receiver) = mpsc::channel(AHEAD);
-    let deadline = call.deadline;
+    let deadline = call.deadline.map(Instant::from_std);
     let source = Source { proxy, store, strict, deadline, sender, received: false };
     let task = tokio::spawn(source.run(request, call));
     Box::pin(Guarded { receiver, task, ended: false })
@@ -181,7 +181,7 @@ impl Source {
         let silence = self.proxy.limits.response_timeout;
         let until = [silence.map(|limit| Instant::now() + limit), self.deadline];
         let Some(until) = until.into_iter().flatten().min() else { return Ok(future.await) };
-        tokio::time::timeout_at(until.into(), future).await.map_err(|_| {
+        tokio::time::timeout_at(until, future).await.map_err(|_| {
             match silence.filter(|_| self.deadline != Some(until)) {
                 Some(limit) => {
                     let shown = component::flags::value::show_go_duration(limit.as_nanos() as i64);
