@@ -8,15 +8,20 @@
 //! A request's way: [`store`], then per block `postings`, `series`, `chunks`, joined in `stream`. The
 //! local part of an index is `index_header`.
 
+mod api;
+pub mod app;
+pub mod args;
 mod block;
 mod block_set;
 pub mod cache;
 mod chunks;
+pub mod config;
 mod error;
 mod fetch;
 mod index_header;
 pub mod info;
 mod limits;
+mod matchers;
 mod metrics;
 mod partitioner;
 mod pool;
@@ -27,8 +32,18 @@ mod stats;
 pub mod store;
 mod stream;
 
+pub use args::Args;
 pub use block::{BLOCK_ID_LABEL, Estimates};
 pub use block_set::RESOLUTIONS;
 pub use index_header::{FILE_NAME as INDEX_HEADER_FILE, Laziness};
 pub use limits::CallLimits;
 pub use postings::LazyOptions;
+
+/// The service under its verb.
+pub fn command() -> component::Command {
+    component::Command::new::<Args, _, _>(
+        "store",
+        "Store node giving access to blocks in a bucket provider.",
+        app::run,
+    )
+}

@@ -36,6 +36,7 @@ use crate::error::{Context as _, Failure, Kind, Result};
 use crate::fetch::RangeReader;
 use crate::index_header::{self, Laziness, Reader};
 use crate::limits::{CallLimits, Limiters};
+use crate::matchers::MatcherCache;
 use crate::metrics::Metrics;
 use crate::pool::CpuPool;
 use crate::postings::{Expanded, Expander, LazyOptions};
@@ -68,6 +69,8 @@ pub struct Options {
     pub estimates: Estimates,
     /// `--store.enable-lazy-expanded-postings`.
     pub lazy_postings: LazyOptions,
+    /// Compiled matchers that are kept; 0 for none.
+    pub matcher_cache: usize,
     /// Nothing before this time is answered.
     pub min_time: TimeOrDuration,
     /// Nothing after this time is answered.
@@ -87,6 +90,7 @@ impl Default for Options {
             batch: 10_000,
             estimates: Estimates::default(),
             lazy_postings: LazyOptions::default(),
+            matcher_cache: 0,
             min_time: TimeOrDuration::Time(i64::MIN),
             max_time: TimeOrDuration::Time(i64::MAX),
         }
@@ -110,6 +114,7 @@ pub struct BucketStore {
     expander: Expander,
     cache: Arc<IndexCache>,
     gate: Gate,
+    matchers: MatcherCache,
     metrics: Metrics,
     headers: index_header::Shared,
 }
@@ -146,6 +151,7 @@ impl BucketStore {
         Ok(BucketStore {
             expander: Expander { fetch, pool: tools.pool.clone(), lazy: options.lazy_postings },
             gate: Gate::new(options.series_concurrency, Some(gate)),
+            matchers: MatcherCache::new(options.matcher_cache, &env.registry)?,
             metrics: Metrics::new(&env.registry)?,
             view: RwLock::new(Arc::default()),
             tools,
@@ -275,7 +281,7 @@ impl Store for BucketStore {
     ) -> std::result::Result<SeriesStream, Status> {
         let pass = self.gate.pass().await;
         let matchers =
-            convert::matchers(&wire.matchers).map_err(|e| Status::invalid_argument(e.to_string()))?;
+            self.matchers.compile(&wire.matchers).map_err(|e| Status::invalid_argument(e.to_string()))?;
         let (mint, maxt) = self.clamp(wire.min_time, wire.max_time);
         let asked: hintspb::SeriesRequestHints = hints(wire.hints.as_ref(), "series")?;
         let selectors = block_matchers(&asked.block_matchers)?;

@@ -23,10 +23,11 @@ impl BucketStore {
     /// Serves the blocks in `metas`: loads new ones, and drops others if `complete`.
     pub async fn sync(&self, metas: &BTreeMap<Ulid, Arc<BlockMeta>>, complete: bool) {
         let view = self.view();
-        let new: Vec<_> = metas.iter().filter(|(id, _)| !view.blocks.contains_key(id)).collect();
+        let new: Vec<Arc<BlockMeta>> =
+            metas.values().filter(|meta| !view.blocks.contains_key(&meta.ulid)).cloned().collect();
         drop(view);
-        let loads = futures::stream::iter(new)
-            .map(|(_, meta)| self.load(meta.clone()))
+        let loads: Vec<_> = new.into_iter().map(|meta| self.load(meta)).collect();
+        let loads = futures::stream::iter(loads)
             .buffer_unordered(self.options.sync_concurrency.max(1))
             .filter_map(std::future::ready);
         let mut groups = std::pin::pin!(loads.ready_chunks(PUBLISH));
