@@ -22,22 +22,28 @@ pub(super) async fn ask(target: &Target, want: &HttpRow) -> anyhow::Result<Vec<S
     if status != want.status {
         out.push(format!("status: wanted {}, got {status}", want.status));
     }
-    let mut got = serde_json::from_str(&body).unwrap_or(Value::String(body));
-    // Which the record leaves out.
-    for key in ["analysis", "explanation"] {
-        if let Some(Value::Object(data)) = got.get_mut("data") {
-            data.remove(key);
+    let got = serde_json::from_str(&body).unwrap_or(Value::String(body));
+    out.extend(judge(want.param("query").unwrap_or_default(), &want.body, got));
+    Ok(out)
+}
+
+/// The differences between two bodies of answers to one query.
+pub fn judge(query: &str, want: &Value, mut got: Value) -> Vec<String> {
+    let (mut want, mut out) = (want.clone(), Vec::new());
+    for body in [&mut want, &mut got] {
+        // Which records leave out.
+        for key in ["analysis", "explanation"] {
+            if let Some(Value::Object(data)) = body.get_mut("data") {
+                data.remove(key);
+            }
+        }
+        if !is_ordered(query) {
+            sort_vector(body);
         }
     }
-    let query = want.param("query").unwrap_or_default();
-    let mut wanted = want.body.clone();
-    if !is_ordered(query) {
-        sort_vector(&mut wanted);
-        sort_vector(&mut got);
-    }
     let numbers = if sums(query) { Numbers::Within(1e-12) } else { Numbers::Exact };
-    differences(&wanted, &got, numbers, &mut out);
-    Ok(out)
+    differences(&want, &got, numbers, &mut out);
+    out
 }
 
 /// Whether the expression adds up samples of several series somewhere.

@@ -22,6 +22,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 pub use fleet::Programs;
+pub use http::judge;
 pub use known::Known;
 pub use rows::{Call, Row};
 
