@@ -364,6 +364,11 @@ impl LabelsBuilder {
     }
 }
 
+/// xxHash64 of any bytes, as Prometheus hashes its own encoding of label sets.
+pub fn hash_bytes(bytes: &[u8]) -> u64 {
+    xxhash_rust::xxh64::xxh64(bytes, 0)
+}
+
 /// Whether `name` is a label name of the classic grammar `[a-zA-Z_][a-zA-Z0-9_]*`.
 pub fn is_legacy_label_name(name: &str) -> bool {
     let mut bytes = name.bytes();

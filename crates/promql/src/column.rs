@@ -88,6 +88,42 @@ impl Column {
         self.present.iter().map(|w| w.count_ones() as usize).sum()
     }
 
+    /// Whether every step has a sample.
+    pub fn is_full(&self) -> bool {
+        let (whole, rest) = (self.values.len() / 64, self.values.len() % 64);
+        self.present[..whole].iter().all(|w| *w == u64::MAX)
+            && (rest == 0 || self.present[whole] == (1 << rest) - 1)
+    }
+
+    /// The first present step.
+    pub fn first(&self) -> Option<usize> {
+        let at = self.present.iter().position(|w| *w != 0)?;
+        Some(at * 64 + self.present[at].trailing_zeros() as usize)
+    }
+
+    /// The last present step.
+    pub fn last(&self) -> Option<usize> {
+        let at = self.present.iter().rposition(|w| *w != 0)?;
+        Some(at * 64 + 63 - self.present[at].leading_zeros() as usize)
+    }
+
+    /// Marks every step as present, and removes all histograms.
+    pub fn fill(&mut self) {
+        self.hists.clear();
+        self.present.fill(u64::MAX);
+        let rest = self.values.len() % 64;
+        if let (Some(last), true) = (self.present.last_mut(), rest != 0) {
+            *last = (1 << rest) - 1;
+        }
+    }
+
+    /// Removes the samples whose bit in `keep` is not set, histograms included.
+    pub fn retain(&mut self, keep: &[u64]) {
+        self.present.iter_mut().zip(keep).for_each(|(have, keep)| *have &= keep);
+        let present = &self.present;
+        self.hists.retain(|h| present[h.index as usize / 64] >> (h.index % 64) & 1 == 1);
+    }
+
     /// Sets step `i` to a float. The step must not hold a histogram.
     #[inline]
     pub fn set(&mut self, i: usize, v: f64) {
@@ -149,5 +185,11 @@ mod tests {
         c.unset(64);
         assert_eq!((c.count(), c.hists.len()), (2, 0));
         assert!(c.has(129) && !c.has(64));
+        assert_eq!((c.first(), c.last(), c.is_full()), (Some(0), Some(129), false));
+        c.fill();
+        assert!(c.is_full() && c.count() == 130);
+        c.push_histogram(70, Arc::default());
+        c.retain(&[1, 0, 0]);
+        assert_eq!((c.steps().collect::<Vec<_>>(), c.hists.len()), (vec![0], 0));
     }
 }

@@ -4,7 +4,9 @@
 //! nothing else: no chunk, no block, no wire, no runtime. Invariant: an answer depends on the
 //! series, the expression and the options, never on the number of threads. Read `storage` first.
 
+mod aggregate;
 pub mod annotations;
+mod binary;
 mod civil;
 pub mod column;
 pub mod engine;
@@ -14,6 +16,7 @@ mod exec;
 mod functions;
 mod interrupt;
 pub mod parse;
+mod plan;
 pub mod sink;
 pub mod stats;
 pub mod storage;

@@ -1,10 +1,189 @@
-//! Evaluation.
+//! Running a program: selections are started, steps are done, the result leaves.
+//!
+//! Holds [`run`]. It knows no operator (see `op` and the modules beside it) and no tree. Invariant: every
+//! selection is started before the first is read, and the caller's account holds nothing of a run that
+//! has ended. Read `op`, then `driver`.
 
-use crate::engine::{Outcome, Query};
+pub(crate) mod distinct;
+pub(crate) mod driver;
+pub(crate) mod gosort;
+pub(crate) mod lift;
+pub(crate) mod merge;
+pub(crate) mod meter;
+pub(crate) mod op;
+pub(crate) mod result;
+pub(crate) mod vector;
+pub(crate) mod whole;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use model::{Millis, Samples};
+
+use crate::annotations::Annotation;
+use crate::engine::{Outcome, Query, Times};
 use crate::error::QueryError;
-use crate::sink::Sink;
+use crate::functions::Param;
+use crate::parse::{Extended, ValueType};
+use crate::plan::{Flow, Program, Root, Step, compile};
+use crate::sink::{Points, Sink};
+use crate::stats::{Statistics, Timings};
 use crate::storage::Queryable;
+use driver::{Driver, scalar_column};
+use meter::Meter;
+use op::{Cx, Env, Row, Slot, Slots};
+use result::{Results, window};
 
-pub(crate) fn run(_: &Query, _: &dyn Queryable, _: &mut dyn Sink) -> Result<Outcome, QueryError> {
-    Err(QueryError::execution("evaluation is being built"))
+/// Evaluates a query.
+pub(crate) fn run(query: &Query, store: &dyn Queryable, sink: &mut dyn Sink) -> Result<Outcome, QueryError> {
+    let began = Instant::now();
+    query.options.interrupt.check()?;
+    let lookback = match query.options.lookback {
+        own if own > 0 => own,
+        _ => query.engine.lookback,
+    };
+    let program = compile(query, lookback)?;
+    let env = Env::new(
+        query.engine.clone(),
+        lookback,
+        query.options.interrupt.clone(),
+        Meter::new(query.options.account.clone()),
+    );
+    let sets = program.selections.iter().map(|s| Some(store.select(s))).collect();
+    let mut driver = Driver { env: &env, slots: Slots::new(program.slots), notes: program.notes, sets };
+    let prepared = Instant::now();
+    let Program { steps, root, .. } = program;
+    for step in steps {
+        driver.step(step)?;
+    }
+    driver.root(root, query, sink)?;
+    let done = Instant::now();
+    let timings = Timings {
+        eval_total: done - began,
+        preparation: prepared - began,
+        inner_eval: done - prepared,
+        exec_total: done - began,
+        ..Timings::default()
+    };
+    Ok(Outcome { annotations: driver.notes, stats: Statistics { timings, samples: None } })
+}
+
+impl Driver<'_> {
+    /// Does a step.
+    fn step(&mut self, step: Step) -> Result<(), QueryError> {
+        self.env.interrupt.check()?;
+        match step {
+            Step::Build(flow, spec, slot) => {
+                let mut build = Box::<crate::binary::Build>::default();
+                self.drive(flow, &mut |row, cx| build.add(row, &spec, cx.env))?;
+                self.slots.put(slot, Slot::Build(build));
+            }
+            Step::Rows(flow, slot) => {
+                let mut rows = Vec::new();
+                self.drive(flow, &mut |row, cx| {
+                    cx.env.meter.charge(row.bytes(), &"an intermediate result")?;
+                    rows.push(std::mem::take(row));
+                    Ok(())
+                })?;
+                self.slots.put(slot, Slot::Rows(rows));
+            }
+            Step::Single(flow, slot) => {
+                let param = self.single(flow)?;
+                self.slots.put(slot, Slot::Scalar(Arc::new(param)));
+            }
+            Step::Scalar(step, steps, slot) => {
+                let param = step.compute(steps, |of| self.slots.scalar(of));
+                self.slots.put(slot, Slot::Scalar(Arc::new(param)));
+            }
+        }
+        Ok(())
+    }
+
+    /// `scalar()`: the only float of each step.
+    fn single(&mut self, flow: Flow) -> Result<Param, QueryError> {
+        let count = flow.steps.count;
+        let mut values = vec![f64::NAN; count];
+        let mut found = vec![0u8; count];
+        self.drive(flow, &mut |row, _| {
+            let mut hists = row.column.hists.iter().peekable();
+            for i in row.column.steps() {
+                if hists.next_if(|h| h.index as usize == i).is_some() {
+                    continue;
+                }
+                values[i] = if found[i] == 0 { row.column.values[i] } else { f64::NAN };
+                found[i] = 1;
+            }
+            Ok(())
+        })?;
+        Ok(match count {
+            1 => Param::Const(values[0]),
+            _ => Param::PerStep(values),
+        })
+    }
+
+    /// Hands the result to the sink.
+    fn root(&mut self, root: Root, query: &Query, sink: &mut dyn Sink) -> Result<(), QueryError> {
+        let instant = match query.times {
+            Times::Instant(at) => Some(at),
+            Times::Range { .. } => None,
+        };
+        match root {
+            Root::Text(text) => sink.string(instant.unwrap_or(0), &text),
+            Root::Scalar(of, steps) => {
+                let param = self.slots.scalar(of);
+                match instant {
+                    Some(at) => sink.scalar(at, param.at(0)),
+                    None => {
+                        let mut row = Row::default();
+                        scalar_column(&param, steps, &mut row.column);
+                        sink.series(&row.labels, Points::Steps(steps, &row.column))
+                    }
+                }
+            }
+            Root::Rows(flow) => {
+                let vector = instant.filter(|_| query.result_type() == ValueType::Vector);
+                let streams =
+                    flow.unique && (vector.is_some() || flow.sorted) && flow.one_name_or_kept(self.env);
+                let what = Arc::from(query.text());
+                let mut results = Results::new(sink, flow.steps, vector, streams, what);
+                self.drive(flow, &mut |row, cx| results.push(row, cx))?;
+                self.with_cx(|cx| results.finish(cx))
+            }
+            Root::Window { selection, end, range, extended } => {
+                self.window(selection, end, range, extended, sink)
+            }
+        }
+    }
+
+    /// A bare range selector.
+    fn window(
+        &mut self,
+        selection: usize,
+        end: Millis,
+        range: Millis,
+        extended: Extended,
+        sink: &mut dyn Sink,
+    ) -> Result<(), QueryError> {
+        let Some(mut set) = self.sets[selection].take() else { return Ok(()) };
+        let mut samples = Samples::default();
+        loop {
+            self.env.interrupt.check()?;
+            let Some(labels) = set.next(&mut samples)? else { break };
+            window(&mut samples, end, range, extended, self.env.lookback)?;
+            if !samples.is_empty() {
+                sink.series(&labels, Points::Samples(&samples))?;
+            }
+        }
+        for text in set.warnings() {
+            self.notes.add(Annotation::storage(text));
+        }
+        Ok(())
+    }
+}
+
+impl Flow {
+    /// Whether rows stay distinct and in order when names are dropped at the end.
+    fn one_name_or_kept(&self, env: &Env) -> bool {
+        !env.options.delayed_name_removal || self.one_name
+    }
 }

@@ -1,0 +1,171 @@
+//! `min`, `max`, `count`, `group`, `stddev`, `stdvar` and `quantile`.
+//!
+//! Holds their accumulators. They know no labels. Invariant: histograms are ignored with a note, except by
+//! `count` and `group`, which count them. Reference: Prometheus `promql/engine.go` (`aggregation`).
+
+use super::{Accumulator, Place};
+use crate::annotations::{Annotation, Annotations};
+use crate::column::Column;
+use crate::exec::op::Row;
+use crate::functions::Param;
+use crate::functions::quantile::quantile;
+
+/// The steps at which `column` has floats, histograms ignored with a note.
+fn floats<'c>(
+    column: &'c Column,
+    name: &str,
+    place: &Place,
+    notes: &mut Annotations,
+) -> impl Iterator<Item = (usize, f64)> + 'c {
+    if !column.hists.is_empty() {
+        notes.add(Annotation::histogram_ignored_in_aggregation(name, place.span));
+    }
+    let mut hists = column.hists.iter().peekable();
+    column.steps().filter_map(move |i| match hists.next_if(|h| h.index as usize == i) {
+        Some(_) => None,
+        None => Some((i, column.values[i])),
+    })
+}
+
+/// The smallest or largest float.
+pub(super) struct Extreme {
+    name: &'static str,
+    /// Whether the new value takes the place of the old.
+    replaces: fn(f64, f64) -> bool,
+    best: Column,
+}
+
+impl Extreme {
+    pub(super) fn new(name: &'static str, replaces: fn(f64, f64) -> bool) -> Self {
+        Extreme { name, replaces, best: Column::default() }
+    }
+}
+
+impl Accumulator for Extreme {
+    fn add(&mut self, row: &mut Row, place: &Place, notes: &mut Annotations) {
+        if self.best.is_empty() {
+            if row.column.hists.is_empty() {
+                self.best = std::mem::take(&mut row.column);
+                return;
+            }
+            self.best.reset(place.steps.count);
+        }
+        for (i, f) in floats(&row.column, self.name, place, notes) {
+            let have = self.best.values[i];
+            if !self.best.has(i) || (self.replaces)(have, f) || have.is_nan() {
+                self.best.set(i, f);
+            }
+        }
+    }
+
+    fn result(&mut self, _place: &Place, _q: &Param, _notes: &mut Annotations) -> Column {
+        std::mem::take(&mut self.best)
+    }
+}
+
+/// The number of samples, or just 1.
+pub(super) struct Count {
+    counting: bool,
+    counts: Column,
+}
+
+impl Count {
+    pub(super) fn new(counting: bool) -> Self {
+        Count { counting, counts: Column::default() }
+    }
+}
+
+impl Accumulator for Count {
+    fn add(&mut self, row: &mut Row, place: &Place, _notes: &mut Annotations) {
+        if self.counts.is_empty() {
+            self.counts.reset(place.steps.count);
+        }
+        if self.counting && row.column.is_full() {
+            self.counts.values.iter_mut().for_each(|n| *n += 1.0);
+        } else if self.counting {
+            row.column.steps().for_each(|i| self.counts.values[i] += 1.0);
+        }
+        self.counts.present.iter_mut().zip(&row.column.present).for_each(|(a, b)| *a |= b);
+    }
+
+    fn result(&mut self, _place: &Place, _q: &Param, _notes: &mut Annotations) -> Column {
+        if !self.counting {
+            self.counts.values.fill(1.0);
+        }
+        std::mem::take(&mut self.counts)
+    }
+}
+
+/// Population variance or its root, by Welford's method.
+pub(super) struct Variance {
+    name: &'static str,
+    squares: Column,
+    means: Vec<f64>,
+    counts: Vec<f64>,
+}
+
+impl Variance {
+    pub(super) fn new(name: &'static str) -> Self {
+        Variance { name, squares: Column::default(), means: Vec::new(), counts: Vec::new() }
+    }
+}
+
+impl Accumulator for Variance {
+    fn add(&mut self, row: &mut Row, place: &Place, notes: &mut Annotations) {
+        if self.squares.is_empty() {
+            self.squares.reset(place.steps.count);
+            self.means = vec![0.0; place.steps.count];
+            self.counts = vec![0.0; place.steps.count];
+        }
+        for (i, f) in floats(&row.column, self.name, place, notes) {
+            if !self.squares.has(i) {
+                self.squares.set(i, if f.is_finite() { 0.0 } else { f64::NAN });
+                (self.means[i], self.counts[i]) = (f, 1.0);
+                continue;
+            }
+            self.counts[i] += 1.0;
+            let delta = f - self.means[i];
+            self.means[i] += delta / self.counts[i];
+            self.squares.values[i] += delta * (f - self.means[i]);
+        }
+    }
+
+    fn result(&mut self, _place: &Place, _q: &Param, _notes: &mut Annotations) -> Column {
+        let root = self.name == "stddev";
+        for (v, n) in self.squares.values.iter_mut().zip(&self.counts) {
+            *v /= n;
+            if root {
+                *v = v.sqrt();
+            }
+        }
+        std::mem::take(&mut self.squares)
+    }
+}
+
+/// A quantile over the group: keeps every float.
+#[derive(Default)]
+pub(super) struct Quantile {
+    values: Vec<Vec<f64>>,
+}
+
+impl Accumulator for Quantile {
+    fn add(&mut self, row: &mut Row, place: &Place, notes: &mut Annotations) {
+        if self.values.is_empty() {
+            self.values = vec![Vec::new(); place.steps.count];
+        }
+        for (i, f) in floats(&row.column, "quantile", place, notes) {
+            self.values[i].push(f);
+        }
+    }
+
+    fn result(&mut self, place: &Place, q: &Param, _notes: &mut Annotations) -> Column {
+        let mut out = Column::default();
+        out.reset(place.steps.count);
+        for (i, mut values) in std::mem::take(&mut self.values).into_iter().enumerate() {
+            if !values.is_empty() {
+                out.set(i, quantile(q.at(i), &mut values));
+            }
+        }
+        out
+    }
+}

@@ -1,0 +1,385 @@
+//! The compiler: nodes, children first, become flows, scalars and steps.
+//!
+//! Holds the walk and the nodes that are neither calls nor binary operators (see `call` and `join`). It
+//! knows no sample. Invariant: a part is taken once, by its parent; what has to be complete before its
+//! parent can start (the held side of an operator, a scalar) is a step before it.
+
+use std::sync::Arc;
+
+use super::analysis::{Analysis, Context};
+use super::flow::{Flow, ScalarStep, Source, Step};
+use super::select::{selection, selector};
+use crate::aggregate::{Aggregate, CountValues, Grouping, LimitRatio, Place, Rank};
+use crate::annotations::Annotations;
+use crate::column::Steps;
+use crate::engine::{EngineOptions, Query};
+use crate::error::QueryError;
+use crate::exec::lift::Lift;
+use crate::exec::merge::Merge;
+use crate::exec::op::{Scalar, SlotId};
+use crate::exec::vector::{Negate, Repeat};
+use crate::parse::{self, AggregateOp, Expr, Extended, NodeId, UnaryOp, ValueType};
+use crate::storage::Selection;
+
+/// Operators that hold a side each, one behind the other; more, and what came so far is put down first.
+const MOST_HELD: usize = 32;
+
+/// What is to be done for a query.
+pub(crate) struct Program {
+    /// What to ask of the store.
+    pub selections: Vec<Selection>,
+    /// What to do first, in order.
+    pub steps: Vec<Step>,
+    /// How many results of steps there are.
+    pub slots: usize,
+    /// The result.
+    pub root: Root,
+    /// What can be said before looking at any sample.
+    pub notes: Annotations,
+}
+
+/// What the result is.
+pub(crate) enum Root {
+    /// Rows.
+    Rows(Flow),
+    /// A scalar over the steps.
+    Scalar(Scalar, Steps),
+    /// A string.
+    Text(Box<[u8]>),
+    /// The samples of a selection within a window.
+    Window {
+        /// The selection.
+        selection: usize,
+        /// End of the window.
+        end: model::Millis,
+        /// Its length.
+        range: model::Millis,
+        /// `anchored` or `smoothed`.
+        extended: Extended,
+    },
+}
+
+/// What a node became.
+pub(super) enum Part {
+    /// Rows.
+    Rows(Flow),
+    /// An instant selector that nobody has looked at.
+    Selector(NodeId),
+    /// A range selector.
+    Range(NodeId),
+    /// A subquery with the rows of its expression.
+    Subquery(NodeId, Flow),
+    /// A scalar.
+    Scalar(Scalar),
+    /// A string.
+    Text(Box<[u8]>),
+    /// Taken by its parent.
+    Taken,
+}
+
+/// Compiles a query.
+pub(crate) fn compile(query: &Query, lookback: model::Millis) -> Result<Program, QueryError> {
+    let analysis = Analysis::new(&query.ast, query.times, &query.engine);
+    let mut compiler = Compiler {
+        a: analysis,
+        query,
+        options: &query.engine,
+        lookback,
+        parts: Vec::new(),
+        selections: Vec::new(),
+        steps: Vec::new(),
+        slots: 0,
+        notes: Annotations::default(),
+    };
+    compiler.run()?;
+    let root = compiler.root()?;
+    Ok(Program {
+        selections: compiler.selections,
+        steps: compiler.steps,
+        slots: compiler.slots,
+        root,
+        notes: compiler.notes,
+    })
+}
+
+pub(super) struct Compiler<'q> {
+    pub a: Analysis<'q>,
+    pub query: &'q Query,
+    pub options: &'q EngineOptions,
+    pub lookback: model::Millis,
+    parts: Vec<Part>,
+    selections: Vec<Selection>,
+    pub steps: Vec<Step>,
+    slots: usize,
+    pub notes: Annotations,
+}
+
+impl Compiler<'_> {
+    fn run(&mut self) -> Result<(), QueryError> {
+        for i in 0..self.a.ast.nodes().len() {
+            let id = NodeId(i as u32);
+            let part = match self.a.is_reachable(id) {
+                true => self.node(id)?,
+                false => Part::Taken,
+            };
+            let part = self.hoisted(id, part);
+            self.parts.push(part);
+        }
+        Ok(())
+    }
+
+    fn node(&mut self, id: NodeId) -> Result<Part, QueryError> {
+        let ast = self.a.ast;
+        let node = ast.node(id);
+        if self.a.context(id).is_empty() {
+            match node.value_type {
+                ValueType::Vector => return Ok(Part::Rows(Flow::nothing(self.context(id).steps))),
+                ValueType::Scalar => return Ok(Part::Scalar(Scalar::Const(f64::NAN))),
+                _ => {}
+            }
+        }
+        Ok(match &node.expr {
+            Expr::Number { value, .. } => Part::Scalar(Scalar::Const(*value)),
+            Expr::String(text) => Part::Text(text.clone()),
+            Expr::Vector(_) => Part::Selector(id),
+            Expr::Matrix { .. } => Part::Range(id),
+            Expr::Subquery(s) => {
+                let flow = self.rows(s.expr)?;
+                Part::Subquery(id, flow)
+            }
+            Expr::Paren(inner) => self.take(*inner),
+            Expr::Unary { op, expr } => self.unary(id, *op, *expr)?,
+            Expr::Call { func, args } => self.call(id, func, args)?,
+            Expr::Binary(binary) => self.binary(id, binary)?,
+            Expr::Aggregate(aggregate) => self.aggregate(id, aggregate)?,
+            Expr::Duration { .. } => Part::Taken,
+        })
+    }
+
+    /// Repeats a hoisted part over the steps of its parent.
+    fn hoisted(&mut self, id: NodeId, part: Part) -> Part {
+        let outer = self.a.outer_context(id).steps;
+        if !self.a.hoisted[id.index()] || outer.count == 1 || self.a.outer_context(id).is_empty() {
+            return part;
+        }
+        let mut flow = match part {
+            Part::Rows(flow) => flow,
+            Part::Selector(at) => self.selected(at),
+            other => return other,
+        };
+        flow.then_map(Repeat { steps: outer });
+        flow.steps = outer;
+        Part::Rows(flow)
+    }
+
+    fn root(&mut self) -> Result<Root, QueryError> {
+        let root = self.a.ast.root();
+        let steps = self.a.contexts[0].steps;
+        Ok(match self.take(root) {
+            Part::Rows(flow) => Root::Rows(flow),
+            Part::Subquery(_, flow) => Root::Rows(flow),
+            Part::Selector(id) => Root::Rows(self.selected(id)),
+            Part::Scalar(of) => Root::Scalar(of, steps),
+            Part::Text(text) => Root::Text(text),
+            Part::Range(id) => {
+                let Expr::Matrix { selector: at, range } = self.a.ast.expr(id) else {
+                    return Ok(Root::Text(Box::default()));
+                };
+                let selection = self.selection(*at, 0);
+                let end = self.a.context(id).start.saturating_sub(self.a.offsets[at.index()]);
+                let extended = selector(&self.a, *at).map_or(Extended::None, |v| v.extended);
+                Root::Window { selection, end, range: range.millis().unwrap_or(0), extended }
+            }
+            Part::Taken => Root::Rows(Flow::nothing(steps)),
+        })
+    }
+
+    /// The context of a node.
+    pub(super) fn context(&self, id: NodeId) -> &Context {
+        self.a.context(id)
+    }
+
+    /// The text of a node, for messages.
+    pub(super) fn what(&self, id: NodeId) -> Arc<str> {
+        const LONGEST: usize = 200;
+        let span = self.a.ast.span(id);
+        let text = self.query.text.get(span.start as usize..span.end as usize).unwrap_or(&[]);
+        let cut = &text[..text.len().min(LONGEST)];
+        let mut shown = String::from_utf8_lossy(cut).into_owned();
+        if cut.len() < text.len() {
+            shown.push('…');
+        }
+        Arc::from(shown)
+    }
+
+    /// A new slot.
+    pub(super) fn slot(&mut self) -> SlotId {
+        self.slots += 1;
+        self.slots - 1
+    }
+
+    /// Adds a selection for the selector at `id`.
+    pub(super) fn selection(&mut self, id: NodeId, extra: model::Millis) -> usize {
+        let new = selection(&self.a, id, self.query.times, self.lookback, extra, self.options);
+        self.selections.push(new);
+        self.selections.len() - 1
+    }
+
+    /// The part of a node.
+    pub(super) fn take(&mut self, id: NodeId) -> Part {
+        std::mem::replace(&mut self.parts[id.index()], Part::Taken)
+    }
+
+    /// Gives a part to a node.
+    pub(super) fn put_back(&mut self, id: NodeId, part: Part) {
+        self.parts[id.index()] = part;
+    }
+
+    /// A node's rows.
+    pub(super) fn rows(&mut self, id: NodeId) -> Result<Flow, QueryError> {
+        let steps = self.a.outer_context(id).steps;
+        Ok(match self.take(id) {
+            Part::Rows(flow) | Part::Subquery(_, flow) => flow,
+            Part::Selector(at) => self.selected(at),
+            Part::Scalar(of) => Flow::single(Source::Scalar(of), steps),
+            _ => Flow::nothing(steps),
+        })
+    }
+
+    /// A node's scalar; the type check has seen to it that it is one.
+    pub(super) fn scalar(&mut self, id: NodeId) -> Scalar {
+        match self.take(id) {
+            Part::Scalar(of) => of,
+            _ => Scalar::Const(f64::NAN),
+        }
+    }
+
+    /// A node's string. Bytes that are not UTF-8 are replaced.
+    pub(super) fn text(&mut self, id: NodeId) -> String {
+        match self.take(self.a.ast.unparen(id)) {
+            Part::Text(text) => String::from_utf8_lossy(&text).into_owned(),
+            _ => match self.a.ast.expr(self.a.ast.unparen(id)) {
+                Expr::String(text) => String::from_utf8_lossy(text).into_owned(),
+                _ => String::new(),
+            },
+        }
+    }
+
+    /// A flow of a selector's samples.
+    pub(super) fn selected(&mut self, id: NodeId) -> Flow {
+        let Some(v) = selector(&self.a, id) else { return Flow::nothing(self.context(id).steps) };
+        let offset = self.a.offsets[id.index()];
+        let lift = match v.extended {
+            Extended::Smoothed => Lift::Smoothed { offset, span: self.a.ast.span(id) },
+            _ => Lift::Instant { offset },
+        };
+        self.source(id, lift, 0)
+    }
+
+    /// A flow of a selector with this lift.
+    pub(super) fn source(&mut self, id: NodeId, lift: Lift, extra: model::Millis) -> Flow {
+        let selection = self.selection(id, extra);
+        let one_name = selector(&self.a, id).is_some_and(|v| v.metric_name().is_some());
+        let steps = self.context(id).steps;
+        Flow { unique: true, sorted: true, one_name, ..Flow::new(Source::Select(selection, lift), steps) }
+    }
+
+    /// Adds a step that computes a scalar, or computes it now where that can be done.
+    pub(super) fn scalar_step(&mut self, id: NodeId, step: ScalarStep) -> Scalar {
+        let steps = self.context(id).steps;
+        if let Some(value) = step.known(steps) {
+            return Scalar::Const(value);
+        }
+        let slot = self.slot();
+        self.steps.push(Step::Scalar(step, steps, slot));
+        Scalar::Slot(slot)
+    }
+
+    /// Makes sure that a series comes in one row.
+    pub(super) fn whole_series(&self, flow: &mut Flow, what: Arc<str>) {
+        if !flow.unique && flow.steps.count > 1 {
+            flow.then(Merge::new(what));
+            flow.unique = true;
+            flow.sorted = false;
+        }
+    }
+
+    /// Puts down what a flow has so far if it holds too much.
+    pub(super) fn relieved(&mut self, flow: Flow) -> Flow {
+        if flow.held < MOST_HELD { flow } else { self.put_down(flow) }
+    }
+
+    /// Reads a flow into a slot, and goes on from there.
+    pub(super) fn put_down(&mut self, flow: Flow) -> Flow {
+        let slot = self.slot();
+        let next = Flow {
+            unique: flow.unique,
+            sorted: flow.sorted,
+            one_name: flow.one_name,
+            nameless: flow.nameless,
+            ..Flow::new(Source::Slot(slot), flow.steps)
+        };
+        self.steps.push(Step::Rows(flow, slot));
+        next
+    }
+
+    fn unary(&mut self, id: NodeId, op: UnaryOp, expr: NodeId) -> Result<Part, QueryError> {
+        if op == UnaryOp::Plus {
+            return Ok(self.take(expr));
+        }
+        if self.a.ast.node(expr).value_type == ValueType::Scalar {
+            let of = self.scalar(expr);
+            return Ok(Part::Scalar(self.scalar_step(id, ScalarStep::Negate(of))));
+        }
+        let mut flow = self.rows(expr)?;
+        flow.then_map(Negate);
+        flow.dropped_names(false, self.options.delayed_name_removal);
+        Ok(Part::Rows(flow))
+    }
+
+    fn aggregate(&mut self, id: NodeId, aggregate: &parse::Aggregate) -> Result<Part, QueryError> {
+        let context = self.context(id);
+        let (steps, single) = (context.steps, context.single());
+        let expr = self.a.ast.unparen(aggregate.expr);
+        let what = self.what(id);
+        let op = aggregate.op;
+        if op == AggregateOp::CountValues {
+            let label = aggregate.param.map(|p| self.text(p)).unwrap_or_default();
+            if label.is_empty() || label.contains(char::REPLACEMENT_CHARACTER) {
+                let shown = model::gofmt::quote(&label);
+                return Err(QueryError::Execution(format!("invalid label name {shown}")));
+            }
+            let mut flow = self.rows(expr)?;
+            flow.then(CountValues::new(&aggregate.grouping, aggregate.without, &label, steps, what));
+            return Ok(Part::Rows(grouped(flow, aggregate)));
+        }
+        let place = Place {
+            steps,
+            span: self.a.ast.span(expr),
+            whole: self.a.ast.span(id),
+            param: aggregate.param.map(|p| self.a.ast.span(self.a.ast.unparen(p))).unwrap_or_default(),
+        };
+        let param = aggregate.param.map_or(Scalar::Const(0.0), |p| self.scalar(p));
+        let mut flow = self.rows(expr)?;
+        let grouping = Grouping::new(&aggregate.grouping, aggregate.without);
+        match op {
+            AggregateOp::LimitRatio if !single => flow.then_map(LimitRatio::new(param, place)),
+            AggregateOp::Topk | AggregateOp::Bottomk | AggregateOp::Limitk | AggregateOp::LimitRatio => {
+                flow.then(Rank::new(op, grouping, place, single, param, what));
+                flow.sorted &= !single;
+            }
+            _ => {
+                flow.then(Aggregate::new(op, grouping, place, param, what));
+                flow = grouped(flow, aggregate);
+            }
+        }
+        Ok(Part::Rows(flow))
+    }
+}
+
+/// What is known of an aggregation's rows.
+fn grouped(mut flow: Flow, aggregate: &parse::Aggregate) -> Flow {
+    let named = !aggregate.without && aggregate.grouping.iter().any(|g| g == model::labels::METRIC_NAME);
+    (flow.unique, flow.sorted, flow.one_name, flow.nameless) = (true, false, !named, !named);
+    flow
+}

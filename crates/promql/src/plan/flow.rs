@@ -1,0 +1,184 @@
+//! Pipelines under construction, and the steps of a program.
+//!
+//! Holds [`Flow`] (a source, the operators behind it, and what is known about the rows they give) and
+//! [`Step`] (something to be done before a later step can start). It knows no node of the tree.
+//! Invariant: what a flow claims of its rows ([`Flow::unique`], [`Flow::sorted`]) holds for every input
+//! that keeps the contract of `storage` and has no `__type__` or `__unit__` labels (these are looked out
+//! for when it runs: see `exec::result`). Read `exec::driver` for how flows run.
+
+use crate::binary::{BuildSpec, OrState, scalar_op};
+use crate::column::Steps;
+use crate::exec::distinct::Distinct;
+use crate::exec::lift::Lift;
+use crate::exec::op::{Map, Mapped, Op, Scalar, SlotId};
+use crate::functions::{Param, math};
+use crate::parse::BinaryOp;
+use std::sync::Arc;
+
+/// Where a flow's rows come from.
+pub(crate) enum Source {
+    /// A selection, by its index in the program.
+    Select(usize, Lift),
+    /// The rows of an earlier step.
+    Slot(SlotId),
+    /// One series without labels.
+    Scalar(Scalar),
+    /// One flow after the other.
+    Chain(Vec<Flow>),
+    /// No rows at all.
+    Nothing,
+}
+
+/// A source and the operators behind it.
+pub(crate) struct Flow {
+    /// Where rows come from.
+    pub source: Source,
+    /// What is done with each, in order.
+    pub ops: Vec<Box<dyn Op>>,
+    /// The steps of the rows that the source gives.
+    pub source_steps: Steps,
+    /// The steps of the rows that come out.
+    pub steps: Steps,
+    /// Whether no two rows have the same labels. Else one series may come in several rows, each with some
+    /// of its steps.
+    pub unique: bool,
+    /// Whether rows come in ascending order of labels.
+    pub sorted: bool,
+    /// Whether dropping metric names can make no two label sets equal, and does not change their order.
+    pub one_name: bool,
+    /// Whether names have gone and what was left was checked to be distinct.
+    pub nameless: bool,
+    /// Operators that hold one side of a binary operator.
+    pub held: usize,
+    /// What a chain of `or` has seen, as long as nothing stands behind it.
+    pub or: Option<OrState>,
+    /// Chains within chains.
+    pub nested: usize,
+}
+
+impl Flow {
+    /// A flow of one source.
+    pub(crate) fn new(source: Source, steps: Steps) -> Self {
+        let ops = Vec::new();
+        Flow {
+            source,
+            ops,
+            source_steps: steps,
+            steps,
+            unique: false,
+            sorted: false,
+            one_name: false,
+            nameless: false,
+            held: 0,
+            or: None,
+            nested: 0,
+        }
+    }
+
+    /// A flow without rows.
+    pub(crate) fn nothing(steps: Steps) -> Self {
+        Flow::single(Source::Nothing, steps)
+    }
+
+    /// A flow of at most one row, without labels.
+    pub(crate) fn single(source: Source, steps: Steps) -> Self {
+        Flow { unique: true, sorted: true, one_name: true, ..Flow::new(source, steps) }
+    }
+
+    /// Appends an operator.
+    pub(crate) fn then(&mut self, op: impl Op + 'static) {
+        self.or = None;
+        self.ops.push(Box::new(op));
+    }
+
+    /// Takes note that an operator dropped the metric name, and appends the check that this needs: equal
+    /// labels at one step are an error, or anywhere (`strict`, which the names' delayed removal never is).
+    pub(crate) fn dropped_names(&mut self, strict: bool, delayed: bool) {
+        let exact = !(self.unique && self.one_name);
+        if exact {
+            (self.unique, self.sorted) = (false, false);
+        }
+        match (strict, self.nameless) {
+            (true, _) if delayed => {}
+            (true, _) => {
+                self.then(Distinct::strict());
+                (self.unique, self.one_name) = (true, true);
+            }
+            (false, true) => {}
+            (false, false) => self.then(Distinct::per_step(exact)),
+        }
+        self.one_name |= !delayed;
+        self.nameless = !delayed;
+    }
+
+    /// Appends a stateless operator.
+    pub(crate) fn then_map(&mut self, map: impl Map + 'static) {
+        self.then(Mapped(map));
+    }
+}
+
+/// Something to be done once, in order, before the result.
+pub(crate) enum Step {
+    /// Reads a flow into one side of a binary operator.
+    Build(Flow, BuildSpec, SlotId),
+    /// Reads a flow and keeps its rows.
+    Rows(Flow, SlotId),
+    /// Reads a flow into a scalar, as `scalar()` does.
+    Single(Flow, SlotId),
+    /// Computes a scalar.
+    Scalar(ScalarStep, Steps, SlotId),
+}
+
+/// How a scalar is computed.
+pub(crate) enum ScalarStep {
+    /// The evaluation time.
+    Time,
+    /// A binary operation.
+    Binary(BinaryOp, Scalar, Scalar),
+    /// Changes the sign.
+    Negate(Scalar),
+    /// The smaller of two.
+    MinOf(Scalar, Scalar),
+    /// The larger of two.
+    MaxOf(Scalar, Scalar),
+}
+
+impl ScalarStep {
+    /// The value, where it is the same at every step and known now.
+    pub(crate) fn known(&self, steps: Steps) -> Option<f64> {
+        use Scalar::Const;
+        Some(match *self {
+            ScalarStep::Time if steps.count == 1 => steps.start as f64 / 1000.0,
+            ScalarStep::Binary(op, Const(l), Const(r)) => scalar_op(op, l, r),
+            ScalarStep::Negate(Const(v)) => -v,
+            ScalarStep::MinOf(Const(a), Const(b)) => math::min(a, b),
+            ScalarStep::MaxOf(Const(a), Const(b)) => math::max(a, b),
+            _ => return None,
+        })
+    }
+
+    /// The value at each step.
+    pub(crate) fn compute(&self, steps: Steps, value: impl Fn(Scalar) -> Arc<Param>) -> Param {
+        let (a, b, f): (Scalar, Scalar, Box<dyn Fn(f64, f64) -> f64>) = match *self {
+            ScalarStep::Time => {
+                return each(steps, |i| steps.at(i) as f64 / 1000.0);
+            }
+            ScalarStep::Binary(op, l, r) => (l, r, Box::new(move |l, r| scalar_op(op, l, r))),
+            ScalarStep::Negate(of) => (of, of, Box::new(|v, _| -v)),
+            ScalarStep::MinOf(a, b) => (a, b, Box::new(math::min)),
+            ScalarStep::MaxOf(a, b) => (a, b, Box::new(math::max)),
+        };
+        let (a, b) = (value(a), value(b));
+        match (&*a, &*b) {
+            (Param::Const(a), Param::Const(b)) => Param::Const(f(*a, *b)),
+            (a, b) => each(steps, |i| f(a.at(i), b.at(i))),
+        }
+    }
+}
+
+fn each(steps: Steps, f: impl Fn(usize) -> f64) -> Param {
+    match steps.count {
+        1 => Param::Const(f(0)),
+        n => Param::PerStep((0..n).map(f).collect()),
+    }
+}

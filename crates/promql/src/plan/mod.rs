@@ -1,0 +1,16 @@
+//! From a query to pipelines: what is evaluated when, over which steps, from which selections.
+//!
+//! Holds the analysis of the tree ([`Analysis`]), the selections with their hints, and the compiler that
+//! strings operators together. It knows no sample. Invariant: everything here is a loop over the flat
+//! tree, so no expression of any shape makes it recurse. Read `analysis`, then `compile`.
+
+mod analysis;
+mod call;
+mod compile;
+mod flow;
+mod join;
+mod select;
+
+pub(crate) use analysis::{Analysis, Context};
+pub(crate) use compile::{Program, Root, compile};
+pub(crate) use flow::{Flow, ScalarStep, Source, Step};
