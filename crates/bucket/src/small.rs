@@ -5,7 +5,7 @@
 
 use bytes::{Bytes, BytesMut};
 use futures::stream::TryStreamExt as _;
-use objstore::SharedBucket;
+use objstore::{Error, ErrorKind, SharedBucket};
 
 /// What was read.
 pub(crate) enum Small {
@@ -27,6 +27,10 @@ pub(crate) async fn read_small(bucket: &SharedBucket, key: &str, max: u64) -> ob
             return Ok(Small::TooLarge);
         }
         all.extend_from_slice(&frame);
+    }
+    if (all.len() as u64) < stream.len {
+        let text = format!("the body has {} bytes instead of {}", all.len(), stream.len);
+        return Err(Error::new(ErrorKind::Retry, "read", key, text));
     }
     Ok(Small::Whole(all.freeze()))
 }

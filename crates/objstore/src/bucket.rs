@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use futures::stream::{BoxStream, StreamExt as _, TryStreamExt as _};
 
-use crate::{Error, Result};
+use crate::{Error, ErrorKind, Result};
 
 /// A bucket that is shared by the tasks of a process.
 pub type SharedBucket = Arc<dyn Bucket>;
@@ -114,6 +114,8 @@ pub struct Attributes {
 pub struct ObjectStream {
     /// How many bytes are to come.
     pub len: u64,
+    /// What tells this content of the object from others, where the store says it (an ETag).
+    pub version: Option<String>,
     /// The bytes.
     pub body: BoxStream<'static, Result<Bytes>>,
 }
@@ -128,25 +130,36 @@ impl ObjectStream {
     /// A stream over bytes already in memory.
     pub fn from_bytes(bytes: Bytes) -> ObjectStream {
         let len = bytes.len() as u64;
-        ObjectStream { len, body: futures::stream::once(async move { Ok(bytes) }).boxed() }
+        ObjectStream { len, version: None, body: futures::stream::once(async move { Ok(bytes) }).boxed() }
     }
 
     /// Everything, in one buffer. A single frame is not copied.
     ///
     /// # Errors
-    /// What the stream says when it breaks off.
-    pub async fn collect(mut self) -> Result<Bytes> {
-        let Some(first) = self.body.try_next().await? else { return Ok(Bytes::new()) };
-        let Some(second) = self.body.try_next().await? else { return Ok(first) };
-        // The length is the server's word: it bounds the first allocation only up to a point.
-        let mut all = BytesMut::with_capacity(usize::try_from(self.len).unwrap_or(0).min(64 << 20));
-        all.extend_from_slice(&first);
-        all.extend_from_slice(&second);
-        while let Some(next) = self.body.try_next().await? {
-            all.extend_from_slice(&next);
+    /// What the stream says when it breaks off; retryable when it ends without a word.
+    pub async fn collect(self) -> Result<Bytes> {
+        let bytes = concat(self.body, self.len).await?;
+        let got = bytes.len() as u64;
+        if got == self.len {
+            return Ok(bytes);
         }
-        Ok(all.freeze())
+        let text = format!("the body has {got} bytes instead of {}", self.len);
+        Err(Error::new(ErrorKind::Retry, "read", "", text))
     }
+}
+
+/// All frames in one buffer, which `hint` bytes should fill.
+async fn concat(mut body: BoxStream<'static, Result<Bytes>>, hint: u64) -> Result<Bytes> {
+    let Some(first) = body.try_next().await? else { return Ok(Bytes::new()) };
+    let Some(second) = body.try_next().await? else { return Ok(first) };
+    // The length is the server's word: it bounds the first allocation only up to a point.
+    let mut all = BytesMut::with_capacity(usize::try_from(hint).unwrap_or(0).min(64 << 20));
+    all.extend_from_slice(&first);
+    all.extend_from_slice(&second);
+    while let Some(next) = body.try_next().await? {
+        all.extend_from_slice(&next);
+    }
+    Ok(all.freeze())
 }
 
 /// What to upload.
@@ -181,10 +194,9 @@ impl UploadBody {
                 .await
                 .map(Bytes::from)
                 .map_err(|e| Error::io("read", path.display().to_string(), e)),
-            UploadBody::Stream(body) => ObjectStream { len: 0, body }
-                .collect()
-                .await
-                .map_err(|e| Error::new(e.kind(), "upload", key, e)),
+            UploadBody::Stream(body) => {
+                concat(body, 0).await.map_err(|e| Error::new(e.kind(), "upload", key, e))
+            }
         }
     }
 }

@@ -105,7 +105,7 @@ impl Filesystem {
                 Ok(Some((Bytes::from(frame), (file, left - n as u64))))
             }
         });
-        Ok(ObjectStream { len, body: body.boxed() })
+        Ok(ObjectStream { len, version: None, body: body.boxed() })
     }
 }
 

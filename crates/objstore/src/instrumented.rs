@@ -128,9 +128,9 @@ impl Timer {
     /// A read: measured to the end of its body, or at once when there is none.
     fn body(self, result: Result<ObjectStream>) -> Result<ObjectStream> {
         match result {
-            Ok(ObjectStream { len, body }) => {
+            Ok(ObjectStream { len, version, body }) => {
                 let body = Measured { body, timer: self, bytes: 0, failed: false }.boxed();
-                Ok(ObjectStream { len, body })
+                Ok(ObjectStream { len, version, body })
             }
             Err(e) => {
                 self.failed(&e);

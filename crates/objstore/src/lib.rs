@@ -12,6 +12,8 @@ pub mod instrumented;
 pub mod memory;
 pub mod prefixed;
 pub mod retry;
+#[cfg(feature = "s3")]
+mod s3;
 pub mod testing;
 
 pub use bucket::{

@@ -82,9 +82,8 @@ impl Setup {
         self.faults.inject(Fault {
             operation: Some(operation),
             key: key.to_owned(),
-            skip: 0,
-            delay: Duration::ZERO,
             error: Some(error),
+            ..Fault::default()
         });
     }
 }
@@ -203,6 +202,22 @@ async fn r010_odd_meta_files_cost_their_own_block_only() {
     }
     let unknown = BlockMeta::parse(&with("\"new\": {\"a\": [1]}")).unwrap();
     assert!(String::from_utf8(unknown.to_json()).unwrap().contains("\"new\""), "kept on rewriting");
+}
+
+#[tokio::test]
+async fn r017_a_short_body_is_neither_parsed_nor_kept() {
+    let json = meta(id(A)).to_json();
+    for at in [0, 1, json.len() / 2, json.len() - 1] {
+        let setup = Setup::new();
+        put_block(&setup.store, A).await;
+        let operation = Some(OperationKind::Get);
+        setup.faults.inject(Fault { operation, truncate: Some(at as u64), ..Fault::default() });
+        let fetcher = setup.fetcher(Strategy::Recursive, vec![]);
+        let view = fetcher.fetch().await.unwrap();
+        assert_eq!((names(&view.failed), view.partial.len()), (vec![A.into()], 0), "cut at {at}");
+        assert!(!setup.dir.path().join("meta-syncer").join(A).exists());
+        assert_eq!(names(&fetcher.fetch().await.unwrap().blocks), [A]);
+    }
 }
 
 #[tokio::test]

@@ -42,7 +42,19 @@ async fn keys(bucket: &dyn Bucket, dir: &str, recursive: bool) -> Vec<String> {
     let entries = bucket.list(dir, ListOptions { recursive }).await.expect("list");
     let entries: Vec<crate::Entry> = entries.try_collect().await.expect("list");
     assert!(entries.iter().all(|e| e.is_dir == e.key.ends_with('/')), "folders end with a slash");
-    entries.into_iter().map(|e| e.key).collect()
+    let mut keys = Vec::with_capacity(entries.len());
+    for entry in entries {
+        // Some servers show a folder for a while after its last object is gone.
+        if !entry.is_dir || holds_something(bucket, &entry.key).await {
+            keys.push(entry.key);
+        }
+    }
+    keys
+}
+
+async fn holds_something(bucket: &dyn Bucket, dir: &str) -> bool {
+    let mut entries = bucket.list(dir, ListOptions { recursive: true }).await.expect("list");
+    entries.try_next().await.expect("list").is_some()
 }
 
 async fn missing_objects(bucket: &dyn Bucket) {

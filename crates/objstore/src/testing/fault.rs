@@ -58,8 +58,8 @@ pub struct Operation {
     pub bytes: u64,
 }
 
-/// What to do to the next operation that fits.
-#[derive(Clone, Debug)]
+/// What to do to the next operation that fits; by default, nothing.
+#[derive(Clone, Debug, Default)]
 pub struct Fault {
     /// Fits this operation only; any when none.
     pub operation: Option<OperationKind>,
@@ -71,6 +71,10 @@ pub struct Fault {
     pub delay: Duration,
     /// Fails with this; only the delay when none.
     pub error: Option<ErrorKind>,
+    /// The operation takes effect before it fails: stored but not acknowledged.
+    pub applied: bool,
+    /// The body ends without a word after so many bytes of those announced.
+    pub truncate: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -127,7 +131,7 @@ impl FaultStore {
         key: &str,
         offset: Option<u64>,
         length: Option<u64>,
-    ) -> Result<Arc<AtomicU64>> {
+    ) -> Result<Verdict> {
         let bytes = Arc::new(AtomicU64::new(0));
         let operation = Operation { kind, key: key.to_owned(), offset, length, bytes: 0 };
         let position = {
@@ -152,21 +156,49 @@ impl FaultStore {
             }
             hit.map(|at| script.remove(at))
         };
+        let mut verdict = Verdict { bytes, truncate: None, after: None };
         if let Some(fault) = fault {
             tokio::time::sleep(fault.delay).await;
-            if let Some(error) = fault.error {
-                return Err(Error::new(error, kind.text(), key, "injected fault"));
+            verdict.truncate = fault.truncate;
+            verdict.after = fault.error.map(|e| Error::new(e, kind.text(), key, "injected fault"));
+            if let Some(error) = verdict.after.take_if(|_| !fault.applied) {
+                return Err(error);
             }
         }
-        Ok(bytes)
+        Ok(verdict)
     }
 }
 
-fn counted(stream: ObjectStream, bytes: Arc<AtomicU64>) -> ObjectStream {
-    let body = stream.body.inspect(move |frame| {
-        bytes.fetch_add(frame.as_ref().map_or(0, |f| f.len()) as u64, Ordering::SeqCst);
-    });
-    ObjectStream { len: stream.len, body: body.boxed() }
+/// What becomes of an operation that takes effect.
+struct Verdict {
+    bytes: Arc<AtomicU64>,
+    truncate: Option<u64>,
+    after: Option<Error>,
+}
+
+impl Verdict {
+    fn done<T>(self, value: T) -> Result<T> {
+        self.after.map_or(Ok(value), Err)
+    }
+
+    fn body(self, stream: ObjectStream) -> Result<ObjectStream> {
+        let ObjectStream { len, version, body } = stream;
+        let left = self.truncate.unwrap_or(u64::MAX);
+        let body = body.scan(left, |left, frame| {
+            let frame = frame.map(|mut frame| {
+                frame.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
+                *left -= frame.len() as u64;
+                frame
+            });
+            let over = frame.as_ref().is_ok_and(|f| f.is_empty());
+            futures::future::ready((!over).then_some(frame))
+        });
+        let bytes = self.bytes.clone();
+        let body = body.inspect(move |frame| {
+            bytes.fetch_add(frame.as_ref().map_or(0, |f| f.len()) as u64, Ordering::SeqCst);
+        });
+        self.done(ObjectStream { len, version, body: body.boxed() })
+    }
 }
 
 #[async_trait]
@@ -180,37 +212,37 @@ impl Bucket for FaultStore {
     }
 
     async fn get(&self, key: &str) -> Result<ObjectStream> {
-        let bytes = self.before(OperationKind::Get, key, None, None).await?;
-        Ok(counted(self.inner.get(key).await?, bytes))
+        let verdict = self.before(OperationKind::Get, key, None, None).await?;
+        verdict.body(self.inner.get(key).await?)
     }
 
     async fn get_range(&self, key: &str, offset: u64, len: Option<u64>) -> Result<ObjectStream> {
-        let bytes = self.before(OperationKind::GetRange, key, Some(offset), len).await?;
-        Ok(counted(self.inner.get_range(key, offset, len).await?, bytes))
+        let verdict = self.before(OperationKind::GetRange, key, Some(offset), len).await?;
+        verdict.body(self.inner.get_range(key, offset, len).await?)
     }
 
     async fn attributes(&self, key: &str) -> Result<Attributes> {
-        self.before(OperationKind::Attributes, key, None, None).await?;
-        self.inner.attributes(key).await
+        let verdict = self.before(OperationKind::Attributes, key, None, None).await?;
+        verdict.done(self.inner.attributes(key).await?)
     }
 
     async fn exists(&self, key: &str) -> Result<bool> {
-        self.before(OperationKind::Exists, key, None, None).await?;
-        self.inner.exists(key).await
+        let verdict = self.before(OperationKind::Exists, key, None, None).await?;
+        verdict.done(self.inner.exists(key).await?)
     }
 
     async fn list(&self, dir: &str, options: ListOptions) -> Result<EntryStream> {
-        self.before(OperationKind::List, dir, None, None).await?;
-        self.inner.list(dir, options).await
+        let verdict = self.before(OperationKind::List, dir, None, None).await?;
+        verdict.done(self.inner.list(dir, options).await?)
     }
 
     async fn upload(&self, key: &str, body: UploadBody) -> Result<()> {
-        self.before(OperationKind::Upload, key, None, None).await?;
-        self.inner.upload(key, body).await
+        let verdict = self.before(OperationKind::Upload, key, None, None).await?;
+        verdict.done(self.inner.upload(key, body).await?)
     }
 
     async fn delete(&self, key: &str) -> Result<()> {
-        self.before(OperationKind::Delete, key, None, None).await?;
-        self.inner.delete(key).await
+        let verdict = self.before(OperationKind::Delete, key, None, None).await?;
+        verdict.done(self.inner.delete(key).await?)
     }
 }
