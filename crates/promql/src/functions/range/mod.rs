@@ -10,6 +10,7 @@ mod changes;
 mod extended;
 mod histogram_rate;
 mod instant;
+mod kahan;
 mod notes;
 mod order_statistics;
 mod over_time;

@@ -6,30 +6,40 @@
 
 use model::Millis;
 use model::gofmt::float_fixed;
+use model::histogram::kahan_inc;
 
 use super::RangeContext;
+use super::kahan::Lanes;
 use super::notes::{Note, Notes};
-use super::sums::Kahan;
 use super::window::{Split, View};
 use crate::Column;
 
 /// Slope per second, and the value at `origin`, of the line through at least one sample.
 fn regression(ts: &[Millis], values: &[f64], origin: Millis) -> (f64, f64) {
-    let (mut x_sum, mut y_sum) = (Kahan::default(), Kahan::default());
-    let (mut xy_sum, mut xx_sum) = (Kahan::default(), Kahan::default());
     let first = values[0];
-    for (t, y) in ts.iter().zip(values) {
-        let x = (t - origin) as f64 / 1e3;
-        x_sum.add(x);
-        y_sum.add(*y);
-        xy_sum.add(x * y);
-        xx_sum.add(x * x);
-    }
     if values[1..].iter().all(|y| *y == first) {
         return if first.is_infinite() { (f64::NAN, f64::NAN) } else { (0.0, first) };
     }
+    let terms = |t: &Millis, y: &f64| {
+        let x = (t - origin) as f64 / 1e3;
+        [x, *y, x * y, x * x]
+    };
+    let mut sums = Lanes::<4>::default();
+    for (t, y) in ts.iter().zip(values) {
+        sums.add(terms(t, y));
+    }
+    let totals = if sums.is_finite() {
+        [0, 1, 2, 3].map(|i| sums.total(i))
+    } else {
+        let mut slow = [(0.0, 0.0); 4];
+        for (t, y) in ts.iter().zip(values) {
+            let terms = terms(t, y);
+            slow = std::array::from_fn(|i| kahan_inc(terms[i], slow[i].0, slow[i].1));
+        }
+        slow.map(|(sum, c)| sum + c)
+    };
     let n = values.len() as f64;
-    let (x, y, xy, xx) = (x_sum.plain(), y_sum.plain(), xy_sum.plain(), xx_sum.plain());
+    let [x, y, xy, xx] = totals;
     let covariance = xy - x * y / n;
     let variance = xx - x * x / n;
     let slope = covariance / variance;

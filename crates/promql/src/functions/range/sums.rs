@@ -11,30 +11,10 @@ use model::histogram::{IncompatibleSchema, kahan_inc};
 use model::{CounterResetHint, FloatHistogram};
 
 use super::RangeContext;
+use super::kahan::{Lanes, Spans};
 use super::notes::{Note, Notes};
 use super::window::{Hist, Split};
 use crate::Column;
-
-/// A running sum with its compensation.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Kahan {
-    sum: f64,
-    c: f64,
-}
-
-impl Kahan {
-    /// Adds a term.
-    #[inline]
-    pub(super) fn add(&mut self, x: f64) {
-        (self.sum, self.c) = kahan_inc(x, self.sum, self.c);
-    }
-
-    /// Sum and compensation together.
-    #[inline]
-    pub(super) fn plain(self) -> f64 {
-        self.sum + self.c
-    }
-}
 
 /// Largest total of whole numbers whose sums are all exact.
 const EXACT: f64 = 9_007_199_254_740_992.0;
@@ -59,18 +39,19 @@ fn exact_prefix(values: &[f64]) -> Option<Vec<f64>> {
     Some(out)
 }
 
-/// Walks windows of one kind of sample; a window of both is noted and left out.
+/// Walks windows of one kind of sample, floats as spans of the series' floats; a window of both kinds
+/// is noted and left out.
 fn apart<'a>(
     ctx: &RangeContext<'_>,
     split: &Split<'a>,
     notes: &mut Notes,
     out: &mut Column,
-    floats: impl Fn(usize, &[f64]) -> f64,
     hists: impl Fn(&[Hist<'a>], &mut Notes) -> Result<FloatHistogram, IncompatibleSchema>,
-) {
+) -> Spans {
+    let mut spans = Spans::default();
     split.walk(&ctx.windows, (0, 0), |view| {
         if view.hists.is_empty() {
-            out.set(view.step, floats(view.first, view.values));
+            spans.push(view.step, view.first, view.values.len());
         } else if !view.values.is_empty() {
             notes.add(Note::Mixed);
         } else {
@@ -84,32 +65,39 @@ fn apart<'a>(
             }
         }
     });
+    spans
 }
 
 /// The sum.
 pub(super) fn sum(ctx: &RangeContext<'_>, split: &Split<'_>, notes: &mut Notes, out: &mut Column) {
+    let spans = apart(ctx, split, notes, out, sum_of_histograms);
     match exact_prefix(&split.values) {
-        Some(p) => {
-            apart(ctx, split, notes, out, |first, v| p[first + v.len()] - p[first], sum_of_histograms);
-        }
-        None => apart(ctx, split, notes, out, |_, v| sum_of(v), sum_of_histograms),
+        Some(p) => spans.each(|step, span| out.set(step, p[span.end] - p[span.start])),
+        None => spans.sums(&split.values, |step, span, sum, c| {
+            let exact = sum.is_finite() && c.is_finite();
+            out.set(step, if exact { sum + c } else { sum_of(&split.values[span]) });
+        }),
     }
 }
 
 fn sum_of(values: &[f64]) -> f64 {
-    let mut total = Kahan::default();
-    values.iter().for_each(|v| total.add(*v));
-    if total.sum.is_infinite() { total.sum } else { total.plain() }
+    let (sum, c) = values.iter().fold((0.0, 0.0), |(sum, c), v| kahan_inc(*v, sum, c));
+    if sum.is_infinite() { sum } else { sum + c }
 }
 
 /// The mean.
 pub(super) fn avg(ctx: &RangeContext<'_>, split: &Split<'_>, notes: &mut Notes, out: &mut Column) {
+    let spans = apart(ctx, split, notes, out, avg_of_histograms);
     match exact_prefix(&split.values) {
-        Some(p) => {
-            let mean = |first: usize, v: &[f64]| (p[first + v.len()] - p[first]) / v.len() as f64 + 0.0;
-            apart(ctx, split, notes, out, mean, avg_of_histograms);
-        }
-        None => apart(ctx, split, notes, out, |_, v| avg_of(v), avg_of_histograms),
+        Some(p) => spans.each(|step, span| {
+            // Adding zero is adding the compensation: it makes -0 a 0.
+            out.set(step, (p[span.end] - p[span.start]) / span.len() as f64 + 0.0);
+        }),
+        None => spans.sums(&split.values, |step, span, sum, c| {
+            let exact = sum.is_finite() && c.is_finite();
+            let count = span.len() as f64;
+            out.set(step, if exact { sum / count + c / count } else { avg_of(&split.values[span]) });
+        }),
     }
 }
 
@@ -230,26 +218,64 @@ pub(super) fn variance(
     notes: &mut Notes,
     out: &mut Column,
 ) {
+    let mut spans = Spans::default();
     split.walk(&ctx.windows, (0, 0), |view| {
-        if view.values.is_empty() {
-            return;
+        if !view.values.is_empty() {
+            spans.push(view.step, view.first, view.values.len());
+            if !view.hists.is_empty() {
+                notes.add(Note::Ignored);
+            }
         }
-        if !view.hists.is_empty() {
-            notes.add(Note::Ignored);
+    });
+    let values = &*split.values;
+    spans.groups(|group, shared| {
+        let mut running = Running::default();
+        for i in 0..shared {
+            running.add((i + 1) as f64, group.map(|(_, start, _)| values[start + i]));
         }
-        let variance = variance_of(view.values);
-        out.set(view.step, if root { variance.sqrt() } else { variance });
+        for (lane, (step, start, count)) in group.into_iter().enumerate() {
+            let mut own = running.lane(lane);
+            for i in shared..count {
+                own.add((i + 1) as f64, [values[start + i]]);
+            }
+            let mut variance = own.squares.total(0) / count as f64;
+            if !variance.is_finite() {
+                variance = variance_of(&values[start..start + count]);
+            }
+            out.set(step, if root { variance.sqrt() } else { variance });
+        }
     });
 }
 
+/// Welford's running mean and squares, several windows side by side.
+#[derive(Default)]
+struct Running<const N: usize> {
+    mean: Lanes<N>,
+    squares: Lanes<N>,
+}
+
+impl<const N: usize> Running<N> {
+    /// Adds the sample number `count` of each window.
+    #[inline(always)]
+    fn add(&mut self, count: f64, values: [f64; N]) {
+        let delta: [f64; N] = std::array::from_fn(|i| values[i] - self.mean.total(i));
+        self.mean.add(delta.map(|d| d / count));
+        self.squares.add(std::array::from_fn(|i| delta[i] * (values[i] - self.mean.total(i))));
+    }
+
+    fn lane(&self, i: usize) -> Running<1> {
+        Running { mean: self.mean.lane(i), squares: self.squares.lane(i) }
+    }
+}
+
+/// The same with every step of Prometheus', for values that overflow.
 fn variance_of(values: &[f64]) -> f64 {
-    let (mut mean, mut squares) = (Kahan::default(), Kahan::default());
-    let mut count = 0.0;
+    let (mut mean, mut mean_c, mut squares, mut squares_c, mut count) = (0.0, 0.0, 0.0, 0.0, 0.0);
     for v in values {
         count += 1.0;
-        let delta = v - mean.plain();
-        mean.add(delta / count);
-        squares.add(delta * (v - mean.plain()));
+        let delta = v - (mean + mean_c);
+        (mean, mean_c) = kahan_inc(delta / count, mean, mean_c);
+        (squares, squares_c) = kahan_inc(delta * (v - (mean + mean_c)), squares, squares_c);
     }
-    squares.plain() / count
+    (squares + squares_c) / count
 }
