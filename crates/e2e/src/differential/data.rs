@@ -112,6 +112,17 @@ impl Maker {
                 });
             }
         }
+        for (kind, instance) in [("counter", "a"), ("counter", "b"), ("gauge", "c"), ("histogram", "d")] {
+            let mut total = 0.0;
+            self.floats(
+                "typed",
+                &[("instance", instance), ("__type__", kind), ("__unit__", "bytes")],
+                |rng, _| {
+                    total += rng.below(7) as f64;
+                    Some(total)
+                },
+            );
+        }
         for instance in ["a", "b", "c"] {
             let mut total = 0.0;
             self.floats("st_total", &[("instance", instance)], |rng, i| {

@@ -21,6 +21,7 @@ const fn metric(name: &'static str, labels: &'static [&'static str], kind: Kind,
 pub(super) const METRICS: &[Metric] = &[
     metric("req_total", &["job", "instance", "code"], Kind::Float, 6),
     metric("bytes_total", &["job", "instance"], Kind::Float, 5),
+    metric("typed", &["instance", "__type__"], Kind::Float, 1),
     metric("st_total", &["instance"], Kind::Float, 2),
     metric("temp", &["job", "instance"], Kind::Float, 6),
     metric("load", &["job", "instance"], Kind::Float, 4),
@@ -57,6 +58,7 @@ pub(super) fn values(label: &str) -> &'static [&'static str] {
         "kind" => &["nan", "inf", "zeros", "sometimes", "huge", "cancel"],
         "le" => &["1", "+Inf"],
         "of" => &["fall", "noinf"],
+        "__type__" => &["counter", "gauge"],
         "version" => &["1", "2", "1.0", "1.1"],
         _ => &["other"],
     }

@@ -73,7 +73,7 @@ impl Generator {
 
     /// An expression that is refused or fails, mostly.
     fn mistake(&mut self) -> String {
-        const MISTAKES: [&str; 44] = [
+        const MISTAKES: [&str; 47] = [
             "temp + on (job) load",
             "temp + on (job) group_left () load",
             "temp + on (job) group_right () load",
@@ -118,6 +118,9 @@ impl Generator {
             "temp and 1",
             "info(temp, {host=~\"h-.\", __name__=~\".*_info\"})",
             "temp offset (1m / 0)",
+            "start_timestamp(st_total)",
+            "start_timestamp(hst offset 1m)",
+            "start_timestamp(temp + 1)",
         ];
         let mistake = *self.rng.pick(&MISTAKES);
         match self.rng.below(4) {

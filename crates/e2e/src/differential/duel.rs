@@ -1,0 +1,86 @@
+//! One request to both sides.
+//!
+//! Holds the question, the verdict and the search for the smallest part of an expression that differs
+//! by itself. It counts nothing. Invariant: a panic of the engine is a difference.
+
+use std::panic::AssertUnwindSafe;
+
+use promql::parse::{Options, ValueType};
+use promql::{Engine, testing::Memory};
+use serde_json::Value;
+
+use super::answer::{Answer, Request};
+use super::compare;
+use super::prometheus::Prometheus;
+
+/// Both sides.
+#[derive(Debug)]
+pub struct Duel {
+    /// The reference.
+    pub prometheus: Prometheus,
+    /// Ours.
+    pub engine: Engine,
+    /// What it reads: the same blocks.
+    pub store: Memory,
+}
+
+/// What came of a request.
+#[derive(Debug)]
+pub struct Verdict {
+    /// What was asked.
+    pub request: Request,
+    /// The reference's answer as it came.
+    pub body: Value,
+    /// The same, read.
+    pub wanted: Answer,
+    /// The first difference, in words.
+    pub difference: Option<String>,
+}
+
+impl Duel {
+    /// Asks both.
+    ///
+    /// # Errors
+    /// When the reference does not answer.
+    pub async fn ask(&self, request: Request) -> anyhow::Result<Verdict> {
+        let body = self.prometheus.ask(&request).await?;
+        let wanted = Answer::of_json(&body)?;
+        let got = std::panic::catch_unwind(AssertUnwindSafe(|| {
+            Answer::of_engine(&self.engine, &self.store, &request)
+        }));
+        let difference = match &got {
+            Ok(got) => compare::difference(&request.expr, &wanted, got),
+            Err(_) => Some("panic".to_owned()),
+        };
+        Ok(Verdict { request, body, wanted, difference })
+    }
+
+    /// The shortest part of the expression that differs when it is asked alone, or the whole.
+    ///
+    /// # Errors
+    /// When the reference does not answer.
+    pub async fn shrink(&self, verdict: Verdict) -> anyhow::Result<Verdict> {
+        let whole = &verdict.request;
+        let Ok(ast) = Options::all().parse(&whole.expr) else { return Ok(verdict) };
+        let mut parts: Vec<String> = Vec::new();
+        for (id, node) in ast.nodes().iter().enumerate() {
+            let fits = match node.value_type {
+                ValueType::Vector | ValueType::Scalar => true,
+                ValueType::Matrix => whole.range.is_none(),
+                _ => false,
+            };
+            if fits {
+                parts.push(ast.show(promql::parse::NodeId(id as u32)).to_string());
+            }
+        }
+        parts.sort_by_key(String::len);
+        parts.dedup();
+        for expr in parts.into_iter().filter(|p| p.len() < whole.expr.len()) {
+            let smaller = self.ask(Request { expr, ..whole.clone() }).await?;
+            if smaller.difference.is_some() {
+                return Ok(smaller);
+            }
+        }
+        Ok(verdict)
+    }
+}
