@@ -44,8 +44,11 @@ pub struct Data {
     /// The value of a string.
     pub text: String,
     /// The series in order; a scalar is one without labels.
-    pub series: Vec<(BTreeMap<String, String>, Vec<(Millis, Point)>)>,
+    pub series: Vec<(LabelSet, Vec<(Millis, Point)>)>,
 }
+
+/// Names and values of labels.
+pub type LabelSet = BTreeMap<String, String>;
 
 /// A value at a time.
 #[derive(Clone, Debug, PartialEq)]

@@ -172,7 +172,8 @@ impl Maker {
     }
 
     fn oddities(&mut self) {
-        let kinds: [(&str, fn(&mut Rng, usize) -> f64); 9] = [
+        type Made = fn(&mut Rng, usize) -> f64;
+        let kinds: [(&str, Made); 9] = [
             ("nan", |_, _| f64::NAN),
             ("inf", |_, _| f64::INFINITY),
             ("neginf", |_, _| f64::NEG_INFINITY),
@@ -217,7 +218,7 @@ impl Maker {
         let bounds = ["0.1", "0.5", "1", "5", "+Inf"];
         for job in ["api", "db"] {
             for instance in ["a", "b"] {
-                let seed = self.rng.next();
+                let seed = self.rng.number();
                 let labels = |le| [("job", job), ("instance", instance), ("le", le)];
                 for (b, le) in bounds.iter().enumerate() {
                     // Every bucket of a histogram sees the same observations.

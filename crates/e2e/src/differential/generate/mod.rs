@@ -152,12 +152,12 @@ impl Generator {
         let v = self.vector(depth, Kind::Float);
         let one = match self.rng.below(3) {
             0 => {
-                let exponent = *self.rng.pick(&["2", "0.5", "-1", "3.7", "0"]);
+                let exponent = self.rng.word(&["2", "0.5", "-1", "3.7", "0"]);
                 format!("{} ^ {exponent}", v.atom())
             }
             1 => format!("{} atan2 {}", v.atom(), self.rng.pick(&["1", "-2", "0"])),
             _ => {
-                let name = *self.rng.pick(&[
+                let name = self.rng.word(&[
                     "exp", "ln", "log2", "log10", "sin", "cos", "tan", "asin", "acos", "atan", "sinh",
                     "cosh", "tanh", "asinh", "acosh", "atanh",
                 ]);

@@ -20,18 +20,18 @@ impl Generator {
                 self.rng.pick(&["one", "sum(load)", "temp{job=\"api\",instance=\"a\"}", "h"])
             ),
             6 => format!("scalar({})", self.vector(depth - 1, Kind::Float).text),
-            7 => (*self.rng.pick(&["start()", "end()", "step()", "range()"])).to_owned(),
+            7 => self.rng.word(&["start()", "end()", "step()", "range()"]).to_owned(),
             8 => {
-                let name = *self.rng.pick(&["min_of", "max_of"]);
+                let name = self.rng.word(&["min_of", "max_of"]);
                 format!("{name}({}, {})", self.scalar(depth - 1), self.scalar(depth - 1))
             }
             9 => {
-                let op = *self.rng.pick(&["==", "!=", "<", "<=", ">", ">="]);
+                let op = self.rng.word(&["==", "!=", "<", "<=", ">", ">="]);
                 format!("({} {op} bool {})", self.scalar(depth - 1), self.scalar(depth - 1))
             }
             10 => format!("-({})", self.scalar(depth - 1)),
             _ => {
-                let op = *self.rng.pick(&["+", "-", "*", "/", "%"]);
+                let op = self.rng.word(&["+", "-", "*", "/", "%"]);
                 format!("({} {op} {})", self.scalar(depth - 1), self.scalar(depth - 1))
             }
         }

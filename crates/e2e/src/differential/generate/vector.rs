@@ -87,7 +87,7 @@ impl Generator {
             }
             _ => {
                 let v = self.vector(depth - 1, kind);
-                let sign = *self.rng.pick(&["-", "+", ""]);
+                let sign = self.rng.word(&["-", "+", ""]);
                 V { text: format!("{sign}({})", v.text), atom: sign.is_empty(), ..v }
             }
         }
@@ -181,8 +181,8 @@ impl Generator {
     pub(super) fn matrix(&mut self, depth: usize, kind: Kind, extended: &str) -> V {
         if depth > 0 && extended.is_empty() && self.rng.chance(35) {
             let v = self.vector(depth - 1, kind);
-            let range = *self.rng.pick(&["5m", "10m", "10m", "20m", "30m"]);
-            let step = *self.rng.pick(&["", "30s", "1m", "1m", "2m", "47s", "3m"]);
+            let range = self.rng.word(&["5m", "10m", "10m", "20m", "30m"]);
+            let step = self.rng.word(&["", "30s", "1m", "1m", "2m", "47s", "3m"]);
             let text = format!("{}[{range}:{step}]{}", v.operand_of_subquery(), self.modifiers());
             return V { text, atom: true, ..v };
         }
@@ -238,7 +238,7 @@ impl Generator {
         };
         let extended = match name {
             "rate" | "increase" | "delta" if self.rng.chance(15) => {
-                *self.rng.pick(&[" anchored", " smoothed"])
+                self.rng.word(&[" anchored", " smoothed"])
             }
             "changes" | "resets" if self.rng.chance(15) => " anchored",
             _ => "",
@@ -265,7 +265,7 @@ impl Generator {
 
     fn element_function(&mut self, depth: usize, kind: Kind) -> V {
         if self.rng.chance(12) {
-            let name = *self.rng.pick(&[
+            let name = self.rng.word(&[
                 "day_of_month",
                 "day_of_week",
                 "day_of_year",
@@ -373,14 +373,14 @@ impl Generator {
     }
 
     fn info(&mut self) -> V {
-        let of = *self.rng.pick(&[
+        let of = self.rng.word(&[
             "temp",
             "bytes_total",
             "rate(bytes_total[5m])",
             "h",
             "sum by (job, instance) (req_total)",
         ]);
-        let labels = *self.rng.pick(&[
+        let labels = self.rng.word(&[
             "",
             ", {version=~\".+\"}",
             ", {host=\"h-a\"}",
@@ -442,7 +442,7 @@ impl Generator {
         match self.rng.below(6) {
             0 => self.selector(Kind::Histogram),
             1 | 2 => {
-                let name = *self.rng.pick(&[
+                let name = self.rng.word(&[
                     "rate",
                     "increase",
                     "sum_over_time",
@@ -458,12 +458,12 @@ impl Generator {
             3 => {
                 let v = self.histograms(depth - 1);
                 let keep = self.some_of(&v.by);
-                let op = *self.rng.pick(&["sum", "avg"]);
+                let op = self.rng.word(&["sum", "avg"]);
                 V::new(format!("{op} by ({}) ({})", list(&keep), v.text), &keep, Kind::Histogram)
             }
             4 => {
                 let lhs = self.histograms(depth - 1);
-                let op = *self.rng.pick(&["+", "-"]);
+                let op = self.rng.word(&["+", "-"]);
                 V { text: format!("{} {op} {}", lhs.atom(), lhs.atom()), atom: false, ..lhs }
             }
             _ => {
@@ -491,8 +491,8 @@ impl Generator {
 
     fn operator(&mut self, kind: Kind) -> &'static str {
         match kind {
-            Kind::Histogram | Kind::Mixed => *self.rng.pick(&["+", "-", "+", "-", "==", "!=", "*"]),
-            _ => *self.rng.pick(&[
+            Kind::Histogram | Kind::Mixed => self.rng.word(&["+", "-", "+", "-", "==", "!=", "*"]),
+            _ => self.rng.word(&[
                 "+", "-", "*", "/", "%", "+", "-", "*", "/", "!=", "<=", ">=", ">", "> bool", "< bool",
                 "== bool", "<= bool", "!= bool", ">= bool",
             ]),
@@ -511,7 +511,7 @@ impl Generator {
             };
             return V { text, atom: false, ..lhs };
         }
-        let op = *self.rng.pick(&[
+        let op = self.rng.word(&[
             "+", "-", "*", "/", "%", "*", "+", "!=", "> bool", "< bool", "== bool", "<= bool", ">=", "<",
         ]);
         let scalar = match op {
@@ -540,7 +540,7 @@ impl Generator {
         if metric.labels.len() == by.len() && self.rng.chance(70) {
             return base;
         }
-        let op = *self.rng.pick(&["sum", "avg", "max", "sum"]);
+        let op = self.rng.word(&["sum", "avg", "max", "sum"]);
         let op = if histograms { "sum" } else { op };
         V::new(format!("{op} by ({}) ({})", list(by), base.text), by, metric.kind)
     }
@@ -583,7 +583,7 @@ impl Generator {
     }
 
     fn aggregated_plainly(&mut self, v: V, by: &[&'static str]) -> V {
-        let op = if v.kind == Kind::Float { *self.rng.pick(&["sum", "min", "avg"]) } else { "sum" };
+        let op = if v.kind == Kind::Float { self.rng.word(&["sum", "min", "avg"]) } else { "sum" };
         V::new(format!("{op} by ({}) ({})", list(by), v.text), by, v.kind)
     }
 
@@ -613,7 +613,7 @@ impl Generator {
     }
 
     fn set_operation(&mut self, lhs: V, depth: usize) -> V {
-        let op = *self.rng.pick(&["and", "or", "unless", "or", "and"]);
+        let op = self.rng.word(&["and", "or", "unless", "or", "and"]);
         let rhs = match self.rng.below(3) {
             0 => self.vector(depth, Kind::Any),
             _ => self.partner(&lhs.by.clone(), false),
