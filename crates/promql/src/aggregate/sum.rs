@@ -150,7 +150,7 @@ impl Sum {
 
     /// Adds floats to a group that has only ever seen floats.
     fn add_floats(&mut self, column: &Column) {
-        let full = column.is_full() && self.sums.is_full();
+        let full = self.rare.is_none() && column.is_full() && self.sums.is_full();
         match (full, self.mean) {
             (true, false) => {
                 let sums = self.sums.values.iter_mut().zip(&mut self.comps);

@@ -9,17 +9,20 @@ use model::{Labels, Samples};
 use crate::annotations::{Annotation, Annotations};
 use crate::column::{Column, Steps};
 use crate::error::QueryError;
+use crate::exec::counts::{Reading, strip_buckets};
 use crate::exec::lift::Lift;
 use crate::exec::op::{Cx, Env, Op, Row, Slots};
 use crate::functions::Param;
 use crate::plan::{Flow, Source};
-use crate::storage::SeriesSet;
+use crate::storage::{Queryable, SeriesSet};
 
 /// Where a flow's rows end. Takes the row apart as it likes.
 pub(crate) type End<'e> = &'e mut dyn FnMut(&mut Row, &mut Cx<'_>) -> Result<(), QueryError>;
 
 /// Moves rows.
 pub(crate) struct Driver<'r> {
+    /// Where series come from.
+    pub store: &'r dyn Queryable,
     /// What does not change.
     pub env: &'r Env,
     /// Results of steps.
@@ -96,9 +99,11 @@ impl Driver<'_> {
         let mut pipe = self.with_cx(|cx| Pipe::open(flow.ops, cx))?;
         match flow.source {
             Source::Nothing => {}
-            Source::Select(at, mut lift) => {
+            Source::Select(at, mut lift, counts_only) => {
                 self.with_cx(|cx| lift.open(cx));
-                self.select(at, &lift, flow.source_steps, &mut pipe, end)?;
+                let reading =
+                    counts_only.then(|| lift.reading(flow.source_steps, self.env.lookback)).flatten();
+                self.select(at, &lift, reading, flow.source_steps, &mut pipe, end)?;
             }
             Source::Slot(at) => {
                 for mut row in self.slots.rows(at) {
@@ -126,6 +131,7 @@ impl Driver<'_> {
         &mut self,
         at: usize,
         lift: &Lift,
+        counts_only: Option<Reading>,
         steps: Steps,
         pipe: &mut Pipe,
         end: End<'_>,
@@ -137,6 +143,9 @@ impl Driver<'_> {
             self.env.interrupt.check()?;
             let Some(labels) = set.next(&mut samples)? else { break };
             let cx = &mut Cx { env: self.env, slots: &mut self.slots, notes: &mut self.notes };
+            if let Some(reading) = &counts_only {
+                strip_buckets(&mut samples, reading);
+            }
             if lift.lift(labels, &mut samples, steps, &mut row, cx.env, cx.notes)? {
                 pipe.push(0, &mut row, cx, end)?;
             }

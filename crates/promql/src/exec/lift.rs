@@ -12,6 +12,7 @@ use model::{Labels, Millis, Samples, is_stale_nan};
 use crate::annotations::Annotations;
 use crate::column::{Column, Steps};
 use crate::error::QueryError;
+use crate::exec::counts::Reading;
 use crate::exec::op::{Cx, Env, Row, Scalar};
 use crate::functions::Param;
 use crate::functions::range::{RangeContext, RangeKernel, Windows, smooth_instant};
@@ -35,6 +36,13 @@ pub(crate) enum Lift {
         fixed: Option<Millis>,
         /// The start timestamp instead; nothing where the engine does not use them.
         start: bool,
+    },
+    /// That sample's own time in milliseconds.
+    OwnTime {
+        /// As for `Instant`.
+        offset: Millis,
+        /// The time looked at whatever the step.
+        fixed: Option<Millis>,
     },
     /// The value between the samples before and after.
     Smoothed {
@@ -172,6 +180,19 @@ impl Lift {
         }
     }
 
+    /// How Prometheus would move through the samples; nothing where the values do not matter.
+    pub(crate) fn reading(&self, steps: Steps, lookback: Millis) -> Option<Reading> {
+        match self {
+            Lift::Instant { offset } => Some(Reading::instant(steps, *offset, lookback)),
+            Lift::Range(call) => {
+                let (before, after) = call.kernel.margins(call.extended, lookback);
+                let range = call.windows.range.saturating_add(before).saturating_add(after);
+                Some(Reading::range(steps, call.windows.offset.saturating_sub(after), range))
+            }
+            _ => None,
+        }
+    }
+
     /// Makes a row of a series, in the column of `row`. Returns whether there is any sample.
     pub(crate) fn lift(
         &self,
@@ -192,6 +213,15 @@ impl Lift {
             Lift::Timestamp { offset, fixed, start } => {
                 timestamps(samples, steps, *offset, *fixed, *start, env, out);
                 (row.labels, row.drop_name) = (env.unnamed(&labels), true);
+            }
+            Lift::OwnTime { offset, fixed } => {
+                out.reset(steps.count);
+                let time = |i| fixed.unwrap_or_else(|| steps.at(i).saturating_sub(*offset));
+                each_seen(samples, steps, env.lookback, time, |step, seen| match samples.histogram(seen) {
+                    Some(h) => out.push_histogram(step, Arc::clone(h)),
+                    None => out.set(step, samples.ts[seen] as f64),
+                });
+                row.labels = labels;
             }
             Lift::Smoothed { offset, span } => {
                 strip_stale(samples);

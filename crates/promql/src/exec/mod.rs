@@ -4,6 +4,7 @@
 //! selection is started before the first is read, and the caller's account holds nothing of a run that
 //! has ended. Read `op`, then `driver`.
 
+pub(crate) mod counts;
 pub(crate) mod distinct;
 pub(crate) mod driver;
 pub(crate) mod gosort;
@@ -25,13 +26,13 @@ use crate::engine::{Outcome, Query, Times};
 use crate::error::QueryError;
 use crate::functions::Param;
 use crate::parse::{Extended, ValueType};
-use crate::plan::{Flow, Program, Root, Step, compile};
+use crate::plan::{Flow, InfoStep, Program, Root, Source, Step, compile};
 use crate::sink::{Points, Sink};
 use crate::stats::{Statistics, Timings};
 use crate::storage::Queryable;
 use driver::{Driver, scalar_column};
 use meter::Meter;
-use op::{Cx, Env, Row, Slot, Slots};
+use op::{Env, Row, Slot, Slots};
 use result::{Results, window};
 
 /// Evaluates a query.
@@ -50,7 +51,8 @@ pub(crate) fn run(query: &Query, store: &dyn Queryable, sink: &mut dyn Sink) -> 
         Meter::new(query.options.account.clone()),
     );
     let sets = program.selections.iter().map(|s| Some(store.select(s))).collect();
-    let mut driver = Driver { env: &env, slots: Slots::new(program.slots), notes: program.notes, sets };
+    let mut driver =
+        Driver { store, env: &env, slots: Slots::new(program.slots), notes: program.notes, sets };
     let prepared = Instant::now();
     let Program { steps, root, .. } = program;
     for step in steps {
@@ -87,6 +89,10 @@ impl Driver<'_> {
                 })?;
                 self.slots.put(slot, Slot::Rows(rows));
             }
+            Step::Info(flow, info, slot) => {
+                let rows = self.info(flow, info)?;
+                self.slots.put(slot, Slot::Rows(rows));
+            }
             Step::Single(flow, slot) => {
                 let param = self.single(flow)?;
                 self.slots.put(slot, Slot::Scalar(Arc::new(param)));
@@ -97,6 +103,39 @@ impl Driver<'_> {
             }
         }
         Ok(())
+    }
+
+    /// `info()`: what is selected depends on the rows.
+    fn info(&mut self, flow: Flow, info: InfoStep) -> Result<Vec<Row>, QueryError> {
+        let InfoStep { call, mut selection, lift, what } = info;
+        let steps = flow.steps;
+        let (mut base, mut drops) = (Vec::new(), Vec::new());
+        self.drive(flow, &mut |row, cx| {
+            cx.env.meter.charge(row.bytes(), &what)?;
+            let row = std::mem::take(row);
+            base.push((row.labels, row.column));
+            drops.push(row.drop_name);
+            Ok(())
+        })?;
+        let mut infos = Vec::new();
+        if let Some(matchers) = call.matchers(base.iter().map(|(labels, _)| labels)) {
+            selection.matchers = matchers;
+            self.sets.push(Some(self.store.select(&selection)));
+            let flow = Flow::new(Source::Select(self.sets.len() - 1, lift, false), steps);
+            self.drive(flow, &mut |row, cx| {
+                cx.env.meter.charge(row.bytes(), &what)?;
+                let row = std::mem::take(row);
+                infos.push((row.labels, row.column));
+                Ok(())
+            })?;
+        }
+        let rows = call.join(base, &infos).map_err(QueryError::Execution)?;
+        let row = |r: crate::functions::info::Enriched| Row {
+            labels: r.labels,
+            drop_name: drops[r.base],
+            column: r.column,
+        };
+        Ok(rows.into_iter().map(row).collect())
     }
 
     /// `scalar()`: the only float of each step.

@@ -12,7 +12,7 @@ use model::Millis;
 
 use crate::column::Steps;
 use crate::engine::{EngineOptions, Times};
-use crate::parse::{Ast, At, Expr, NodeId};
+use crate::parse::{Ast, At, BinaryOp, Expr, NodeId};
 
 /// Functions whose result depends on the evaluation time even where their arguments do not.
 const TIME_DEPENDENT: [&str; 15] = [
@@ -118,6 +118,8 @@ pub(crate) struct Analysis<'q> {
     pub contexts: Vec<Context>,
     /// Where each node is evaluated.
     pub context_of: Vec<ContextId>,
+    /// Nodes below which of histograms only count and sum matter.
+    pub counts_only: Vec<bool>,
     reachable: Vec<bool>,
     in_param: Vec<bool>,
     once: HashMap<ContextId, ContextId>,
@@ -142,6 +144,7 @@ impl<'q> Analysis<'q> {
             offsets: vec![0; n],
             contexts: vec![Context::new(start, end, interval, base)],
             context_of: vec![0; n],
+            counts_only: vec![false; n],
             reachable: vec![false; n],
             in_param: vec![false; n],
             once: HashMap::new(),
@@ -178,6 +181,8 @@ impl<'q> Analysis<'q> {
     }
 
     fn reach(&mut self) {
+        // Whether something above needs buckets.
+        let mut needed = vec![false; self.ast.nodes().len()];
         self.reachable[self.ast.root().index()] = true;
         for i in (0..self.ast.nodes().len()).rev() {
             if !self.reachable[i] {
@@ -193,7 +198,12 @@ impl<'q> Analysis<'q> {
                 Expr::Subquery(_) => Some(id),
                 _ => self.subquery[i],
             };
+            let (counts, buckets) = bucket_use(ast.expr(id));
+            needed[i] |= buckets;
+            self.counts_only[i] = (self.counts_only[i] || counts) && !needed[i];
             ast.for_each_child(id, |child| {
+                needed[child.index()] = needed[i];
+                self.counts_only[child.index()] = self.counts_only[i];
                 self.subquery[child.index()] = subquery;
                 self.reachable[child.index()] = true;
                 self.parents[child.index()] = Some(id);
@@ -359,6 +369,20 @@ impl<'q> Analysis<'q> {
         new.outer = Some((context, Some(id)));
         self.contexts.push(new);
         self.contexts.len() - 1
+    }
+}
+
+/// Whether a node needs only counts and sums of the histograms below it, and whether it needs buckets
+/// (subqueries do, for they must see counter resets).
+fn bucket_use(expr: &Expr) -> (bool, bool) {
+    match expr {
+        Expr::Subquery(_) => (false, true),
+        Expr::Binary(b) => (false, matches!(b.op, BinaryOp::TrimUpper | BinaryOp::TrimLower)),
+        Expr::Call { func, .. } => (
+            matches!(func.name, "histogram_count" | "histogram_sum" | "histogram_avg"),
+            matches!(func.name, "histogram_quantile" | "histogram_quantiles" | "histogram_fraction"),
+        ),
+        _ => (false, false),
     }
 }
 

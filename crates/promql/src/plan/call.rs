@@ -69,6 +69,7 @@ impl Compiler<'_> {
             "histogram_quantile" | "histogram_quantiles" | "histogram_fraction" => {
                 self.histograms(id, func.name, &args)
             }
+            "info" => self.info(id, &args),
             name => {
                 if let Some(kernel) = RangeKernel::of(name) {
                     return self.range_call(id, name, kernel, &args);
@@ -119,6 +120,14 @@ impl Compiler<'_> {
     }
 
     fn relabel(&mut self, name: &str, args: &[NodeId]) -> Result<Part, QueryError> {
+        // Names that are not UTF-8 are refused; anything else that is not can equal no label's value.
+        let sources = args[3..].iter().filter(|_| name == "label_join").map(|a| ("source", *a));
+        for (which, at) in sources.chain([("destination", args[1])]) {
+            if std::str::from_utf8(self.bytes(at)).is_err() {
+                let text = format!("invalid {which} label name in {name}(): {}", self.text(at));
+                return Err(QueryError::Execution(text));
+            }
+        }
         let texts: Vec<String> = args[1..].iter().map(|a| self.text(*a)).collect();
         let call = match name {
             "label_replace" => {

@@ -254,15 +254,17 @@ impl Compiler<'_> {
         }
     }
 
-    /// A node's string. Bytes that are not UTF-8 are replaced.
-    pub(super) fn text(&mut self, id: NodeId) -> String {
-        match self.take(self.a.ast.unparen(id)) {
-            Part::Text(text) => String::from_utf8_lossy(&text).into_owned(),
-            _ => match self.a.ast.expr(self.a.ast.unparen(id)) {
-                Expr::String(text) => String::from_utf8_lossy(text).into_owned(),
-                _ => String::new(),
-            },
+    /// A node's string; strings are bytes.
+    pub(super) fn bytes(&self, id: NodeId) -> &[u8] {
+        match self.a.ast.expr(self.a.ast.unparen(id)) {
+            Expr::String(text) => text,
+            _ => &[],
         }
+    }
+
+    /// A node's string. Bytes that are not UTF-8 are replaced.
+    pub(super) fn text(&self, id: NodeId) -> String {
+        String::from_utf8_lossy(self.bytes(id)).into_owned()
     }
 
     /// A flow of a selector's samples.
@@ -281,7 +283,8 @@ impl Compiler<'_> {
         let selection = self.selection(id, extra);
         let one_name = selector(&self.a, id).is_some_and(|v| v.metric_name().is_some());
         let steps = self.context(id).steps;
-        Flow { unique: true, sorted: true, one_name, ..Flow::new(Source::Select(selection, lift), steps) }
+        let source = Source::Select(selection, lift, self.a.counts_only[id.index()]);
+        Flow { unique: true, sorted: true, one_name, ..Flow::new(source, steps) }
     }
 
     /// Adds a step that computes a scalar, or computes it now where that can be done.
@@ -344,12 +347,15 @@ impl Compiler<'_> {
         let what = self.what(id);
         let op = aggregate.op;
         if op == AggregateOp::CountValues {
-            let label = aggregate.param.map(|p| self.text(p)).unwrap_or_default();
-            if label.is_empty() || label.contains(char::REPLACEMENT_CHARACTER) {
-                let shown = model::gofmt::quote(&label);
-                return Err(QueryError::Execution(format!("invalid label name {shown}")));
-            }
-            let mut flow = self.rows(expr)?;
+            let label = aggregate.param.map(|p| self.bytes(p)).unwrap_or_default();
+            let label = match std::str::from_utf8(label) {
+                Ok(label) if !label.is_empty() => label.to_owned(),
+                _ => {
+                    let shown = model::gofmt::quote_bytes(label);
+                    return Err(QueryError::Execution(format!("invalid label name {shown}")));
+                }
+            };
+            let mut flow = self.rows(aggregate.expr)?;
             flow.then(CountValues::new(&aggregate.grouping, aggregate.without, &label, steps, what));
             return Ok(Part::Rows(grouped(flow, aggregate)));
         }
@@ -360,7 +366,7 @@ impl Compiler<'_> {
             param: aggregate.param.map(|p| self.a.ast.span(self.a.ast.unparen(p))).unwrap_or_default(),
         };
         let param = aggregate.param.map_or(Scalar::Const(0.0), |p| self.scalar(p));
-        let mut flow = self.rows(expr)?;
+        let mut flow = self.rows(aggregate.expr)?;
         let grouping = Grouping::new(&aggregate.grouping, aggregate.without);
         match op {
             AggregateOp::LimitRatio if !single => flow.then_map(LimitRatio::new(param, place)),

@@ -11,14 +11,16 @@ use crate::column::Steps;
 use crate::exec::distinct::Distinct;
 use crate::exec::lift::Lift;
 use crate::exec::op::{Map, Mapped, Op, Scalar, SlotId};
+use crate::functions::info::Info;
 use crate::functions::{Param, math};
 use crate::parse::BinaryOp;
+use crate::storage::Selection;
 use std::sync::Arc;
 
 /// Where a flow's rows come from.
 pub(crate) enum Source {
-    /// A selection, by its index in the program.
-    Select(usize, Lift),
+    /// A selection, by its index in the program; `true` if of histograms only count and sum matter.
+    Select(usize, Lift, bool),
     /// The rows of an earlier step.
     Slot(SlotId),
     /// One series without labels.
@@ -127,6 +129,20 @@ pub(crate) enum Step {
     Single(Flow, SlotId),
     /// Computes a scalar.
     Scalar(ScalarStep, Steps, SlotId),
+    /// Adds the labels of info series to the rows of a flow.
+    Info(Flow, InfoStep, SlotId),
+}
+
+/// A call of `info()`.
+pub(crate) struct InfoStep {
+    /// The call.
+    pub call: Info,
+    /// What to select but for the matchers, which the rows decide.
+    pub selection: Selection,
+    /// How info series are looked at: at the times of their own samples.
+    pub lift: Lift,
+    /// What refusals of memory name.
+    pub what: Arc<str>,
 }
 
 /// How a scalar is computed.

@@ -8,9 +8,9 @@ mod analysis;
 mod call;
 mod compile;
 mod flow;
+mod info;
 mod join;
 mod select;
 
-pub(crate) use analysis::{Analysis, Context};
 pub(crate) use compile::{Program, Root, compile};
-pub(crate) use flow::{Flow, ScalarStep, Source, Step};
+pub(crate) use flow::{Flow, InfoStep, Source, Step};
