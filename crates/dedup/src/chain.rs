@@ -58,7 +58,7 @@ pub fn merge(rows: &[Samples], out: &mut Samples) {
 
 /// Copies the sample; a histogram that follows another row's says nothing about resets.
 fn emit(at: &Cursor<'_>, consecutive: bool, out: &mut Samples) {
-    at.copy_to(0.0, out);
+    at.copy_to(out);
     if consecutive || at.kind() != Kind::Histogram {
         return;
     }

@@ -116,7 +116,7 @@ impl Counter {
                 self.last_t = at.t();
                 self.seen = true;
                 if self.above_floor() {
-                    at.copy_to(0.0, out);
+                    at.copy_to(out);
                 }
             } else if self.accept(at.t(), at.v()) {
                 out.push(self.last_t, self.total);

@@ -25,9 +25,9 @@ pub fn merge(rows: &[Samples], counter: bool, out: &mut Samples) {
         [only] => out.clone_from(only),
         [a, b] => pair(a, b, counter, out),
         [first, rest @ ..] if counter && rows.len() <= MAX_NESTED => {
-            let mut walk = Node::Leaf(Leaf::new(first));
+            let mut walk = Node::Leaf(Leaf::new(first, true));
             for row in rest {
-                walk = Node::Pair(Box::new(Nested::new(walk, Leaf::new(row))));
+                walk = Node::Pair(Box::new(Nested::new(walk, Leaf::new(row, true))));
             }
             walk.drain(out);
         }
@@ -47,7 +47,7 @@ pub fn merge(rows: &[Samples], counter: bool, out: &mut Samples) {
 fn pair(a: &Samples, b: &Samples, counter: bool, out: &mut Samples) {
     out.ts.reserve(a.len().max(b.len()));
     out.values.reserve(a.len().max(b.len()));
-    let mut walk = Walk::new(Leaf::new(a), Leaf::new(b), counter);
+    let mut walk = Walk::new(Leaf::new(a, counter), Leaf::new(b, counter), counter);
     while walk.next() {
         if walk.use_a { walk.a.copy_to(out) } else { walk.b.copy_to(out) }
     }
@@ -68,12 +68,13 @@ trait Side {
 #[derive(Debug)]
 struct Leaf<'a> {
     at: Cursor<'a>,
-    add: f64,
+    /// `None` for what is no counter: its values are handed on untouched.
+    add: Option<f64>,
 }
 
 impl<'a> Leaf<'a> {
-    fn new(samples: &'a Samples) -> Self {
-        Leaf { at: Cursor::new(samples), add: 0.0 }
+    fn new(samples: &'a Samples, counter: bool) -> Self {
+        Leaf { at: Cursor::new(samples), add: counter.then_some(0.0) }
     }
 }
 
@@ -88,7 +89,7 @@ impl Side for Leaf<'_> {
     }
     #[inline]
     fn v(&self) -> f64 {
-        self.at.v() + self.add
+        self.add.map_or(self.at.v(), |add| self.at.v() + add)
     }
     #[inline]
     fn seek(&mut self, t: Millis) {
@@ -97,13 +98,18 @@ impl Side for Leaf<'_> {
     #[inline]
     fn adjust(&mut self, last: f64) {
         let v = self.v();
-        if last > v {
-            self.add += last - v;
+        if let Some(add) = &mut self.add
+            && last > v
+        {
+            *add += last - v;
         }
     }
     #[inline]
     fn copy_to(&self, out: &mut Samples) {
-        self.at.copy_to(self.add, out);
+        match self.add {
+            Some(add) => self.at.copy_raised(add, out),
+            None => self.at.copy_to(out),
+        }
     }
 }
 

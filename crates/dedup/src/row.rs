@@ -98,14 +98,26 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Appends the sample under the cursor to `out`, its value (if a float) raised by `add`.
+    /// Appends the sample under the cursor to `out`, bit by bit.
     #[inline]
-    pub(crate) fn copy_to(&self, add: f64, out: &mut Samples) {
+    pub(crate) fn copy_to(&self, out: &mut Samples) {
+        self.copy_changed(|v| v, out);
+    }
+
+    /// As [`Cursor::copy_to`], a float raised by `add`. Even zero changes some: a stale marker becomes
+    /// an ordinary NaN.
+    #[inline]
+    pub(crate) fn copy_raised(&self, add: f64, out: &mut Samples) {
+        self.copy_changed(|v| v + add, out);
+    }
+
+    #[inline]
+    fn copy_changed(&self, change: impl Fn(f64) -> f64, out: &mut Samples) {
         let t = self.samples.ts[self.at];
         if self.on_histogram() {
             out.push_histogram(t, self.samples.hists[self.hist].histogram.clone());
         } else {
-            out.push(t, self.samples.values[self.at] + add);
+            out.push(t, change(self.samples.values[self.at]));
         }
         if !self.samples.start_ts.is_empty() {
             set_last_start(out, self.samples.start_ts[self.at]);

@@ -254,3 +254,23 @@ proptest! {
         prop_assert_eq!(bits(&ours(&rows, counter)), bits(&reference(&rows, counter)));
     }
 }
+
+/// R067: a stale marker is a NaN with a meaning, and minus zero is not zero.
+#[test]
+fn r067_values_of_what_is_no_counter_pass_bit_by_bit() {
+    let stale = f64::from_bits(model::STALE_NAN_BITS);
+    let row = |offset: i64| {
+        let mut s = Samples::default();
+        [1.0, -0.0, stale, 2.0].iter().enumerate().for_each(|(i, v)| s.push(i as i64 * 30_000 + offset, *v));
+        s
+    };
+    let bits = |s: &Samples| s.values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+    for rows in [vec![row(0), row(1000)], vec![row(0), row(1000), row(2000)]] {
+        let mut out = Samples::default();
+        merge(&rows, false, &mut out);
+        assert_eq!(bits(&out), bits(&rows[0]));
+        crate::chain::merge(&rows, &mut out);
+        let stale = out.values.iter().filter(|v| model::is_stale_nan(**v)).count();
+        assert_eq!((out.len(), stale), (4 * rows.len(), rows.len()));
+    }
+}
