@@ -72,13 +72,13 @@ async fn run(mut words: Words) -> anyhow::Result<bool> {
         }
     };
     let begun = Instant::now();
-    let (mut all, mut empty, mut errors, mut different) = (0usize, 0usize, 0usize, 0usize);
+    let (mut all, mut empty, mut errors, mut different, mut unstables) = (0, 0, 0, 0, 0);
     let mut kept: Vec<(Request, Value)> = Vec::new();
     let asked = futures::stream::iter(requests).map(|request| duel.ask(request));
     let mut asked = std::pin::pin!(asked.buffered(4));
     let mut heads: BTreeMap<String, usize> = BTreeMap::new();
     while let Some(verdict) = asked.next().await {
-        let Verdict { request, body, wanted, difference } =
+        let Verdict { request, body, wanted, difference, unstable } =
             verdict.with_context(|| duel.prometheus.tail())?;
         all += 1;
         if show && (wanted.is_empty() || wanted.outcome.is_err()) {
@@ -90,7 +90,8 @@ async fn run(mut words: Words) -> anyhow::Result<bool> {
         if difference.is_some() {
             different += 1;
             if different <= most {
-                let verdict = Verdict { request: request.clone(), body: Value::Null, wanted, difference };
+                let verdict =
+                    Verdict { request: request.clone(), body: Value::Null, wanted, difference, unstable };
                 let least = duel.shrink(verdict).await?;
                 *heads.entry(head(&least.request.expr)).or_default() += 1;
                 let text = least.difference.unwrap_or_default();
@@ -100,7 +101,8 @@ async fn run(mut words: Words) -> anyhow::Result<bool> {
                 }
             }
         }
-        if record.is_some() && body.to_string().len() <= recorded::LONGEST {
+        unstables += usize::from(unstable);
+        if record.is_some() && !unstable && body.to_string().len() <= recorded::LONGEST {
             kept.push((request, body));
         }
     }
@@ -116,7 +118,8 @@ async fn run(mut words: Words) -> anyhow::Result<bool> {
     let share = |n: usize| 100.0 * n as f64 / all.max(1) as f64;
     writeln!(
         out,
-        "seed {seed}: {all} expressions in {:.1} s, {:.1} % empty, {:.1} % errors, {different} differences",
+        "seed {seed}: {all} expressions in {:.1} s, {:.1} % empty, {:.1} % errors, {different} differences ({unstables} where \
+         the reference differs from itself)",
         begun.elapsed().as_secs_f64(),
         share(empty),
         share(errors)

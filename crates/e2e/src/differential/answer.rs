@@ -70,6 +70,15 @@ impl Answer {
         matches!(&self.outcome, Ok(data) if data.kind != "string" && data.series.is_empty())
     }
 
+    /// The same answer with its series in order of labels.
+    pub fn sorted(&self) -> Answer {
+        let mut sorted = self.clone();
+        if let Ok(data) = &mut sorted.outcome {
+            data.series.sort_by(|a, b| a.0.cmp(&b.0));
+        }
+        sorted
+    }
+
     /// Reads the body of Prometheus' query API.
     ///
     /// # Errors

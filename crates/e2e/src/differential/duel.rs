@@ -13,6 +13,9 @@ use super::answer::{Answer, Request};
 use super::compare;
 use super::prometheus::Prometheus;
 
+/// How often an answer that differs is asked for again.
+const AGAIN: usize = 5;
+
 /// Both sides.
 #[derive(Debug)]
 pub struct Duel {
@@ -35,6 +38,8 @@ pub struct Verdict {
     pub wanted: Answer,
     /// The first difference, in words.
     pub difference: Option<String>,
+    /// Whether the reference itself gives one answer now and another then.
+    pub unstable: bool,
 }
 
 impl Duel {
@@ -43,16 +48,31 @@ impl Duel {
     /// # Errors
     /// When the reference does not answer.
     pub async fn ask(&self, request: Request) -> anyhow::Result<Verdict> {
-        let body = self.prometheus.ask(&request).await?;
-        let wanted = Answer::of_json(&body)?;
         let got = std::panic::catch_unwind(AssertUnwindSafe(|| {
             Answer::of_engine(&self.engine, &self.store, &request)
         }));
-        let difference = match &got {
-            Ok(got) => compare::difference(&request.expr, &wanted, got),
+        let body = self.prometheus.ask(&request).await?;
+        let wanted = Answer::of_json(&body)?;
+        let differ = |wanted: &Answer| match &got {
+            Ok(got) => compare::difference(&request.expr, wanted, got),
             Err(_) => Some("panic".to_owned()),
         };
-        Ok(Verdict { request, body, wanted, difference })
+        let mut difference = differ(&wanted);
+        let mut unstable = false;
+        if difference.is_some() {
+            // Some of Prometheus' answers follow the order of a Go map.
+            for _ in 0..AGAIN {
+                let other = Answer::of_json(&self.prometheus.ask(&request).await?)?;
+                unstable |= compare::difference(&request.expr, &wanted, &other).is_some();
+                if differ(&other).is_none() {
+                    difference = None;
+                }
+            }
+            if unstable && let Ok(got) = &got {
+                difference = compare::difference(&request.expr, &wanted.sorted(), &got.sorted());
+            }
+        }
+        Ok(Verdict { request, body, wanted, difference, unstable })
     }
 
     /// The shortest part of the expression that differs when it is asked alone, or the whole.
