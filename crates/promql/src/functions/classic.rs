@@ -81,19 +81,16 @@ pub(crate) fn eval(
         HistogramFunction::Fraction(lower, upper) => vec![Part::Fraction(lower, upper)],
     };
     let mut forced = ForcedSteps::default();
-    for part in &parts {
-        for native in &natives {
-            let blocked = native.classic.map_or(&[][..], |c| &classics[c].steps);
+    for native in &natives {
+        let blocked = native.classic.map_or(&[][..], |c| &classics[c].steps);
+        for part in &parts {
             part.natives(ctx, &input[native.series], blocked, &mut out);
         }
-        for classic in &classics {
-            let blocked: Vec<&Column> = natives
-                .iter()
-                .filter(|n| n.classic.is_some_and(|c| std::ptr::eq(&classics[c], classic)))
-                .map(|n| &input[n.series].1)
-                .collect();
-            part.classics(ctx, classic, &blocked, input, &mut forced, &mut out);
-        }
+    }
+    for (at, classic) in classics.iter().enumerate() {
+        let blocked: Vec<&Column> =
+            natives.iter().filter(|n| n.classic == Some(at)).map(|n| &input[n.series].1).collect();
+        evaluate(&parts, ctx, classic, &blocked, input, &mut forced, &mut out);
     }
     forced.write(ctx);
     out
@@ -239,49 +236,54 @@ impl Part<'_> {
         rows.finish(out);
     }
 
-    /// Adds the results of a classic histogram, but for the steps at which `natives` stand.
-    fn classics(
-        &self,
-        ctx: &HistogramContext<'_>,
-        classic: &Classic,
-        natives: &[&Column],
-        input: &[(Labels, Column)],
-        forced: &mut ForcedSteps,
-        out: &mut Vec<(Labels, Column)>,
-    ) {
-        let labels = self.labels(ctx, &classic.labels);
-        let metric = if ctx.keep_names { classic.labels.metric_name() } else { "" };
-        let mut rows = Rows::new(self, labels, ctx.steps.count);
-        let mut scratch: Vec<Bucket> = Vec::with_capacity(classic.series.len());
-        let plain = classic.series.iter().all(|(_, at)| input[*at].1.hists.is_empty());
-        for step in 0..ctx.steps.count {
-            let present = classic.steps[step / 64] >> (step % 64) & 1 == 1;
-            if !present || natives.iter().any(|column| column.histogram(step).is_some()) {
-                continue;
+    /// The result at a step, from buckets that it may change.
+    fn classic(&self, step: usize, buckets: &mut [Bucket]) -> (f64, Option<buckets::Fixed>) {
+        match self {
+            Part::Quantile(q, _) => buckets::quantile(q.at(step), buckets),
+            Part::Fraction(lower, upper) => {
+                (buckets::fraction(lower.at(step), upper.at(step), buckets), None)
             }
-            scratch.clear();
-            for (upper, at) in &classic.series {
-                let column = &input[*at].1;
-                if column.has(step) && (plain || column.histogram(step).is_none()) {
-                    scratch.push(Bucket { upper: *upper, count: column.values[step] });
-                }
+        }
+    }
+}
+
+/// Adds the results of a classic histogram, but for the steps at which `natives` stand.
+fn evaluate(
+    parts: &[Part<'_>],
+    ctx: &HistogramContext<'_>,
+    classic: &Classic,
+    natives: &[&Column],
+    input: &[(Labels, Column)],
+    forced: &mut ForcedSteps,
+    out: &mut Vec<(Labels, Column)>,
+) {
+    let metric = if ctx.keep_names { classic.labels.metric_name() } else { "" };
+    let steps = ctx.steps.count;
+    let mut rows: Vec<Rows<'_>> =
+        parts.iter().map(|part| Rows::new(part, part.labels(ctx, &classic.labels), steps)).collect();
+    let mut scratch: Vec<Bucket> = Vec::with_capacity(classic.series.len());
+    let plain = classic.series.iter().all(|(_, at)| input[*at].1.hists.is_empty());
+    for step in 0..steps {
+        let present = classic.steps[step / 64] >> (step % 64) & 1 == 1;
+        if !present || natives.iter().any(|column| column.histogram(step).is_some()) {
+            continue;
+        }
+        scratch.clear();
+        for (upper, at) in &classic.series {
+            let column = &input[*at].1;
+            if column.has(step) && (plain || column.histogram(step).is_none()) {
+                scratch.push(Bucket { upper: *upper, count: column.values[step] });
             }
-            let value = match self {
-                Part::Quantile(q, _) => {
-                    let (value, fixed) = buckets::quantile(q.at(step), &mut scratch);
-                    if let Some(fixed) = fixed {
-                        forced.add(metric, step, fixed);
-                    }
-                    value
-                }
-                Part::Fraction(lower, upper) => {
-                    buckets::fraction(lower.at(step), upper.at(step), &mut scratch)
-                }
-            };
+        }
+        for (part, rows) in parts.iter().zip(&mut rows) {
+            let (value, fixed) = part.classic(step, &mut scratch);
+            if let Some(fixed) = fixed {
+                forced.add(metric, step, fixed);
+            }
             rows.set(step, value);
         }
-        rows.finish(out);
     }
+    rows.into_iter().for_each(|rows| rows.finish(out));
 }
 
 /// The result columns of one histogram: one, or (quantiles that vary over time) one a quantile.

@@ -45,15 +45,19 @@ pub(super) fn bound(text: &str) -> Option<f64> {
     (!value.is_infinite() || spelled).then_some(value)
 }
 
-/// Joins buckets of the same bound.
-fn coalesce(buckets: &mut Vec<Bucket>) {
-    buckets.dedup_by(|next, kept| {
-        let same = next.upper == kept.upper;
-        if same {
-            kept.count += next.count;
+/// Joins buckets of the same bound at the front; returns how many there are. What lies behind stays as
+/// it was.
+fn coalesce(buckets: &mut [Bucket]) -> usize {
+    let mut kept = 0;
+    for i in 1..buckets.len() {
+        if buckets[i].upper == buckets[kept].upper {
+            buckets[kept].count += buckets[i].count;
+        } else {
+            kept += 1;
+            buckets[kept] = buckets[i];
         }
-        same
-    });
+    }
+    kept + 1
 }
 
 fn almost_equal(a: f64, b: f64) -> bool {
@@ -106,8 +110,9 @@ fn make_monotonic(buckets: &mut [Bucket]) -> Option<Fixed> {
     fixed
 }
 
-/// The value below which a share `q` of the observations lies, of at least one bucket.
-pub(super) fn quantile(q: f64, buckets: &mut Vec<Bucket>) -> (f64, Option<Fixed>) {
+/// The value below which a share `q` of the observations lies, of at least one bucket. The buckets are
+/// changed: a second quantile works on what the first has left, as it does in Prometheus.
+pub(super) fn quantile(q: f64, buckets: &mut [Bucket]) -> (f64, Option<Fixed>) {
     if q.is_nan() {
         return (f64::NAN, None);
     }
@@ -120,7 +125,8 @@ pub(super) fn quantile(q: f64, buckets: &mut Vec<Bucket>) -> (f64, Option<Fixed>
     if buckets[buckets.len() - 1].upper != f64::INFINITY {
         return (f64::NAN, None);
     }
-    coalesce(buckets);
+    let joined = coalesce(buckets);
+    let buckets = &mut buckets[..joined];
     let fixed = make_monotonic(buckets);
     let last = buckets.len() - 1;
     let observations = buckets[last].count;
@@ -150,11 +156,12 @@ pub(super) fn quantile(q: f64, buckets: &mut Vec<Bucket>) -> (f64, Option<Fixed>
 }
 
 /// The share of observations between two bounds, of at least one bucket.
-pub(super) fn fraction(lower: f64, upper: f64, buckets: &mut Vec<Bucket>) -> f64 {
+pub(super) fn fraction(lower: f64, upper: f64, buckets: &mut [Bucket]) -> f64 {
     if buckets[buckets.len() - 1].upper != f64::INFINITY {
         return f64::NAN;
     }
-    coalesce(buckets);
+    let joined = coalesce(buckets);
+    let buckets = &buckets[..joined];
     let count = buckets[buckets.len() - 1].count;
     if count == 0.0 || lower.is_nan() || upper.is_nan() {
         return f64::NAN;
