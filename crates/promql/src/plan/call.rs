@@ -16,7 +16,7 @@ use crate::functions::absent;
 use crate::functions::element::ElementKernel;
 use crate::functions::labels::{LabelJoin, LabelReplace};
 use crate::functions::range::{RangeKernel, Windows};
-use crate::parse::{Expr, Extended, Function, NodeId};
+use crate::parse::{Expr, Extended, Function, NodeId, Span};
 
 impl Compiler<'_> {
     pub(super) fn call(&mut self, id: NodeId, func: &Function, args: &[NodeId]) -> Result<Part, QueryError> {
@@ -206,7 +206,11 @@ impl Compiler<'_> {
         let Some(matrix) = matrix else { return Ok(Part::Rows(Flow::nothing(steps))) };
         let scalars: Vec<Scalar> =
             args.iter().copied().filter(|a| *a != matrix).map(|a| self.scalar(a)).collect();
-        let span = self.a.ast.span(args[0]);
+        // What a subquery gives has no place of its own in the query: notes point at the query's start.
+        let span = match self.a.ast.expr(args[0]) {
+            Expr::Subquery(_) => Span::default(),
+            _ => self.a.ast.span(args[0]),
+        };
         let part = self.take(matrix);
         let mut call = RangeCall {
             kernel,
