@@ -19,6 +19,10 @@ use crate::exec::distinct::Seen;
 use crate::exec::op::{Cx, METADATA, Op, Row, SlotId};
 use crate::parse::{BinaryOp, Cardinality, Span, VectorMatching};
 
+const GROUPING: &str = "multiple matches for labels: grouping labels must ensure unique matches";
+const EXPLICIT: &str =
+    "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)";
+
 /// What an operator between vectors is made of.
 #[derive(Clone, Debug)]
 pub(crate) struct ProbeSpec {
@@ -52,6 +56,8 @@ pub(crate) struct Probe {
     /// What was wrong with the last pair at each step that was not in order.
     problems: Vec<Option<Problem>>,
     columns: Column,
+    /// A second match, with its first step, while an earlier error is still possible.
+    second: Option<(u32, &'static str)>,
 }
 
 /// The samples of a side that does not stream: a column, or one value throughout.
@@ -73,6 +79,7 @@ impl Probe {
             results: Seen::new(true),
             problems: Vec::new(),
             columns: Column::default(),
+            second: None,
         }
     }
 
@@ -196,9 +203,7 @@ impl Probe {
             let hash = labels.hash64().wrapping_add((at as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
             let column = Column { present: bits.to_vec(), ..Column::default() };
             if self.results.collides(hash, &column) {
-                return Err(QueryError::execution(
-                    "multiple matches for labels: grouping labels must ensure unique matches",
-                ));
+                return self.second_match(column.first(), GROUPING);
             }
         }
         let wanted = (one_to_one && !self.spec.unambiguous) || self.spec.matching.fill_left.is_some();
@@ -210,10 +215,10 @@ impl Probe {
         }
         match &mut self.matched[at] {
             Some(before) => {
-                if one_to_one && before.iter().zip(bits).any(|(a, b)| a & b != 0) {
-                    return Err(QueryError::execution(
-                        "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)",
-                    ));
+                let twice: Vec<u64> = before.iter().zip(bits).map(|(a, b)| a & b).collect();
+                if one_to_one && twice.iter().any(|w| *w != 0) {
+                    let twice = Column { present: twice, ..Column::default() };
+                    return self.second_match(twice.first(), EXPLICIT);
                 }
                 before.iter_mut().zip(bits).for_each(|(a, b)| *a |= b);
             }
@@ -225,9 +230,21 @@ impl Probe {
         Ok(())
     }
 
+    /// A second match fails the query, but duplicates on the held side at that step come first.
+    fn second_match(&mut self, step: Option<usize>, text: &'static str) -> Result<(), QueryError> {
+        if self.build.conflicts.is_empty() {
+            return Err(QueryError::execution(text));
+        }
+        let step = step.unwrap_or(0) as u32;
+        if self.second.is_none_or(|(before, _)| step < before) {
+            self.second = Some((step, text));
+        }
+        Ok(())
+    }
+
     /// Sends the computed steps on as a row with these labels, or keeps them back if there are none.
     fn emit(&mut self, labels: Labels, row: &mut Row, more: &mut Vec<Row>, first: &mut bool) {
-        if !self.columns.any() {
+        if self.second.is_some() || !self.columns.any() {
             return;
         }
         let column = std::mem::take(&mut self.columns);
@@ -259,10 +276,10 @@ impl Probe {
     }
 
     /// The first step at which two rows of the held side met and the other side had a sample.
-    fn conflict(&self) -> Option<&(Labels, Labels)> {
+    fn conflict(&self) -> Option<(u32, &(Labels, Labels))> {
         let filled = self.spec.matching.fill_left.is_some() || self.spec.matching.fill_right.is_some();
         let any = |i: u32| self.any.get(i as usize / 64).is_some_and(|w| w >> (i % 64) & 1 == 1);
-        self.build.conflicts.iter().find(|(i, _)| filled || any(**i)).map(|(_, pair)| pair)
+        self.build.conflicts.iter().find(|(i, _)| filled || any(**i)).map(|(i, pair)| (*i, pair))
     }
 
     /// Rows for what the held side has and the streaming side has not.
@@ -370,7 +387,12 @@ impl Op for Probe {
     }
 
     fn finish(&mut self, more: &mut Vec<Row>, cx: &mut Cx<'_>) -> Result<(), QueryError> {
-        if let Some((later, earlier)) = self.conflict() {
+        let conflict = self.conflict();
+        let second = self.second.filter(|(step, _)| conflict.is_none_or(|(c, _)| *step < c));
+        if let Some((_, text)) = second {
+            return Err(QueryError::execution(text));
+        }
+        if let Some((_, (later, earlier))) = conflict {
             let mut both = [later.to_string(), earlier.to_string()];
             both.sort();
             return Err(QueryError::Execution(format!(

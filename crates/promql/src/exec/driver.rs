@@ -4,16 +4,20 @@
 //! reach the end in the order a single thread would give them, and nothing here recurses but chains,
 //! whose nesting the planner bounds. Read `op` for what is called.
 
-use model::{Labels, Samples};
+use std::collections::BTreeMap;
+
+use model::{Labels, Millis, Samples};
 
 use crate::annotations::{Annotation, Annotations};
 use crate::column::{Column, Steps};
 use crate::error::QueryError;
-use crate::exec::counts::{Reading, strip_buckets};
+use crate::exec::counts::strip_buckets;
+use crate::exec::ledger::Ledger;
 use crate::exec::lift::Lift;
-use crate::exec::op::{Cx, Env, Op, Row, Slots};
+use crate::exec::op::{Cx, Env, Row, Slots};
 use crate::functions::Param;
-use crate::plan::{Flow, Source};
+use crate::parse::NodeId;
+use crate::plan::{Flow, Select, Source, Staged};
 use crate::storage::{Queryable, SeriesSet};
 
 /// Where a flow's rows end. Takes the row apart as it likes.
@@ -27,24 +31,32 @@ pub(crate) struct Driver<'r> {
     pub env: &'r Env,
     /// Results of steps.
     pub slots: Slots,
-    /// What the user should know.
-    pub notes: Annotations,
+    /// What the user should know, by the node it is about: of equal annotations the one that Prometheus
+    /// would come to last counts.
+    pub notes: BTreeMap<NodeId, Annotations>,
+    /// Counts of samples, where they are wanted.
+    pub ledger: Option<Ledger>,
     /// The selections, started, each until it is read.
     pub sets: Vec<Option<Box<dyn SeriesSet>>>,
 }
 
 /// A flow's operators with the rows that wait between them.
 struct Pipe {
-    ops: Vec<Box<dyn Op>>,
+    ops: Vec<Staged>,
+    notes: Vec<Annotations>,
     more: Vec<Row>,
     /// Rows and the operator each waits for; the last is next.
     waiting: Vec<(usize, Row)>,
 }
 
 impl Pipe {
-    fn open(mut ops: Vec<Box<dyn Op>>, cx: &mut Cx<'_>) -> Result<Pipe, QueryError> {
-        ops.iter_mut().try_for_each(|op| op.open(cx))?;
-        Ok(Pipe { ops, more: Vec::new(), waiting: Vec::new() })
+    fn open(ops: Vec<Staged>, cx: &mut Cx<'_>) -> Result<Pipe, QueryError> {
+        let notes = vec![Annotations::default(); ops.len()];
+        let mut pipe = Pipe { ops, notes, more: Vec::new(), waiting: Vec::new() };
+        for (staged, notes) in pipe.ops.iter_mut().zip(&mut pipe.notes) {
+            staged.op.open(&mut cx.with(notes))?;
+        }
+        Ok(pipe)
     }
 
     /// Takes `row` through the operators from `from` on, with all rows that spring from it.
@@ -64,7 +76,8 @@ impl Pipe {
         end: End<'_>,
     ) -> Result<(), QueryError> {
         for at in from..self.ops.len() {
-            let goes_on = self.ops[at].apply(row, &mut self.more, cx)?;
+            let mut own = cx.with(&mut self.notes[at]);
+            let goes_on = self.ops[at].op.apply(row, &mut self.more, &mut own)?;
             let waiting = self.more.drain(..).rev().map(|row| (at + 1, row));
             self.waiting.extend(waiting);
             if !goes_on {
@@ -78,7 +91,8 @@ impl Pipe {
     fn finish(&mut self, cx: &mut Cx<'_>, end: End<'_>) -> Result<(), QueryError> {
         for at in 0..self.ops.len() {
             let mut rows = Vec::new();
-            self.ops[at].finish(&mut rows, cx)?;
+            let mut own = cx.with(&mut self.notes[at]);
+            self.ops[at].op.finish(&mut rows, &mut own)?;
             for mut row in rows {
                 cx.env.interrupt.check()?;
                 self.push(at + 1, &mut row, cx, end)?;
@@ -89,33 +103,43 @@ impl Pipe {
 }
 
 impl Driver<'_> {
-    /// Runs `f` with what operators see.
-    pub(crate) fn with_cx<T>(&mut self, f: impl FnOnce(&mut Cx<'_>) -> T) -> T {
-        f(&mut Cx { env: self.env, slots: &mut self.slots, notes: &mut self.notes })
+    /// Runs `f` with what operators see; its notes are about `node`.
+    pub(crate) fn with_cx<T>(&mut self, node: NodeId, f: impl FnOnce(&mut Cx<'_>) -> T) -> T {
+        let mut notes = Annotations::default();
+        let ledger = self.ledger.as_mut();
+        let result = f(&mut Cx { env: self.env, slots: &mut self.slots, notes: &mut notes, ledger });
+        self.note(node, notes);
+        result
+    }
+
+    /// Keeps notes about a node.
+    pub(crate) fn note(&mut self, node: NodeId, notes: Annotations) {
+        if !notes.is_empty() {
+            self.notes.entry(node).or_default().merge(notes);
+        }
     }
 
     /// Runs a flow to its end.
     pub(crate) fn drive(&mut self, flow: Flow, end: End<'_>) -> Result<(), QueryError> {
-        let mut pipe = self.with_cx(|cx| Pipe::open(flow.ops, cx))?;
+        let node = flow.node;
+        let mut pipe = self.with_cx(node, |cx| Pipe::open(flow.ops, cx))?;
         match flow.source {
             Source::Nothing => {}
-            Source::Select(at, mut lift, counts_only) => {
-                self.with_cx(|cx| lift.open(cx));
-                let reading =
-                    counts_only.then(|| lift.reading(flow.source_steps, self.env.lookback)).flatten();
-                self.select(at, &lift, reading, flow.source_steps, &mut pipe, end)?;
+            Source::Select(mut select) => {
+                self.with_cx(node, |cx| select.lift.open(cx));
+                self.select(&select, flow.source_steps, &mut pipe, end)?;
             }
             Source::Slot(at) => {
                 for mut row in self.slots.rows(at) {
                     self.env.interrupt.check()?;
                     self.env.meter.release(row.bytes());
-                    self.with_cx(|cx| pipe.push(0, &mut row, cx, end))?;
+                    self.with_cx(node, |cx| pipe.push(0, &mut row, cx, end))?;
                 }
             }
             Source::Scalar(of) => {
                 let mut row = Row { labels: Labels::empty(), drop_name: false, column: Column::default() };
                 scalar_column(&self.slots.scalar(of), flow.source_steps, &mut row.column);
-                self.with_cx(|cx| pipe.push(0, &mut row, cx, end))?;
+                self.with_cx(node, |cx| pipe.push(0, &mut row, cx, end))?;
             }
             Source::Chain(flows) => {
                 for flow in flows {
@@ -123,37 +147,77 @@ impl Driver<'_> {
                 }
             }
         }
-        self.with_cx(|cx| pipe.finish(cx, end))
+        self.with_cx(node, |cx| pipe.finish(cx, end))?;
+        for (staged, notes) in pipe.ops.iter().zip(pipe.notes) {
+            self.note(staged.node, notes);
+        }
+        Ok(())
     }
 
     /// Reads a selection series by series.
     fn select(
         &mut self,
-        at: usize,
-        lift: &Lift,
-        counts_only: Option<Reading>,
+        select: &Select,
         steps: Steps,
         pipe: &mut Pipe,
         end: End<'_>,
     ) -> Result<(), QueryError> {
-        let Some(mut set) = self.sets[at].take() else { return Ok(()) };
+        let Some(mut set) = self.sets[select.selection].take() else { return Ok(()) };
+        let reading = match select.counts_only {
+            true => select.lift.reading(steps, self.env.lookback),
+            false => None,
+        };
         let mut samples = Samples::default();
         let mut row = Row::default();
+        let mut notes = Annotations::default();
         loop {
             self.env.interrupt.check()?;
             let Some(labels) = set.next(&mut samples)? else { break };
-            let cx = &mut Cx { env: self.env, slots: &mut self.slots, notes: &mut self.notes };
-            if let Some(reading) = &counts_only {
+            if let Some(reading) = &reading {
                 strip_buckets(&mut samples, reading);
             }
-            if lift.lift(labels, &mut samples, steps, &mut row, cx.env, cx.notes)? {
+            let ledger = self.ledger.as_mut();
+            let cx = &mut Cx { env: self.env, slots: &mut self.slots, notes: &mut notes, ledger };
+            let any = select.lift.lift(labels, &mut samples, steps, &mut row, cx.env, cx.notes)?;
+            if let Some(ledger) = cx.ledger.as_deref_mut() {
+                select.count(ledger, &samples, &row.column, self.env.lookback)?;
+            }
+            if any {
                 pipe.push(0, &mut row, cx, end)?;
             }
         }
         for text in set.warnings() {
-            self.notes.add(Annotation::storage(text));
+            notes.add(Annotation::storage(text));
         }
+        self.note(select.node, notes);
         Ok(())
+    }
+}
+
+impl Select {
+    /// Counts a series that was lifted.
+    fn count(
+        &self,
+        ledger: &mut Ledger,
+        samples: &Samples,
+        column: &Column,
+        lookback: Millis,
+    ) -> Result<(), QueryError> {
+        match &self.lift {
+            Lift::Range(call) => {
+                let margins = call.kernel.margins(call.extended, lookback);
+                ledger.windows(self.node, &call.windows, margins, samples, column, true)
+            }
+            Lift::OwnTime { .. } => {
+                ledger.info(self.node, column);
+                Ok(())
+            }
+            Lift::Instant { .. } | Lift::Timestamp { .. } => {
+                ledger.load(self.node, column);
+                Ok(())
+            }
+            Lift::Smoothed { .. } => Ok(()),
+        }
     }
 }
 

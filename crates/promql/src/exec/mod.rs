@@ -8,10 +8,12 @@ pub(crate) mod counts;
 pub(crate) mod distinct;
 pub(crate) mod driver;
 pub(crate) mod gosort;
+pub(crate) mod ledger;
 pub(crate) mod lift;
 pub(crate) mod merge;
 pub(crate) mod meter;
 pub(crate) mod op;
+mod reckon;
 pub(crate) mod result;
 pub(crate) mod vector;
 pub(crate) mod whole;
@@ -21,18 +23,20 @@ use std::time::Instant;
 
 use model::{Millis, Samples};
 
-use crate::annotations::Annotation;
+use crate::annotations::{Annotation, Annotations};
 use crate::engine::{Outcome, Query, Times};
 use crate::error::QueryError;
 use crate::functions::Param;
-use crate::parse::{Extended, ValueType};
-use crate::plan::{Flow, InfoStep, Program, Root, Source, Step, compile};
+use crate::parse::{Extended, NodeId, ValueType};
+use crate::plan::{Flow, InfoStep, Program, Root, Select, Source, Step, compile};
 use crate::sink::{Points, Sink};
-use crate::stats::{Statistics, Timings};
+use crate::stats::{Statistics, StatsLevel, Timings};
 use crate::storage::Queryable;
 use driver::{Driver, scalar_column};
+use ledger::Ledger;
 use meter::Meter;
 use op::{Env, Row, Slot, Slots};
+use reckon::reckon;
 use result::{Results, window};
 
 /// Evaluates a query.
@@ -51,14 +55,26 @@ pub(crate) fn run(query: &Query, store: &dyn Queryable, sink: &mut dyn Sink) -> 
         Meter::new(query.options.account.clone()),
     );
     let sets = program.selections.iter().map(|s| Some(store.select(s))).collect();
-    let mut driver =
-        Driver { store, env: &env, slots: Slots::new(program.slots), notes: program.notes, sets };
+    let Program { analysis, steps, root, slots, notes, .. } = program;
+    let limit = query.engine.max_samples as i64;
+    let counting = limit > 0 || query.options.stats != StatsLevel::None;
+    let ledger = counting.then(|| Ledger { limit, ..Ledger::default() });
+    let mut driver = Driver { store, env: &env, slots: Slots::new(slots), notes, ledger, sets };
     let prepared = Instant::now();
-    let Program { steps, root, .. } = program;
     for step in steps {
         driver.step(step)?;
     }
     driver.root(root, query, sink)?;
+    let samples = match driver.ledger.take() {
+        None => None,
+        Some(ledger) => {
+            let stats = reckon(&analysis, &ledger, query.options.stats == StatsLevel::PerStep);
+            if limit > 0 && stats.peak as i64 > limit {
+                return Err(QueryError::TooManySamples);
+            }
+            Some(stats).filter(|_| query.options.stats != StatsLevel::None)
+        }
+    };
     let done = Instant::now();
     let timings = Timings {
         eval_total: done - began,
@@ -67,7 +83,10 @@ pub(crate) fn run(query: &Query, store: &dyn Queryable, sink: &mut dyn Sink) -> 
         exec_total: done - began,
         ..Timings::default()
     };
-    Ok(Outcome { annotations: driver.notes, stats: Statistics { timings, samples: None } })
+    let mut annotations = Annotations::default();
+    // Nodes in order are the order of evaluation.
+    driver.notes.into_values().for_each(|notes| annotations.merge(notes));
+    Ok(Outcome { annotations, stats: Statistics { timings, samples } })
 }
 
 impl Driver<'_> {
@@ -108,7 +127,7 @@ impl Driver<'_> {
     /// `info()`: what is selected depends on the rows.
     fn info(&mut self, flow: Flow, info: InfoStep) -> Result<Vec<Row>, QueryError> {
         let InfoStep { call, mut selection, lift, what } = info;
-        let steps = flow.steps;
+        let (steps, node) = (flow.steps, flow.node);
         let (mut base, mut drops) = (Vec::new(), Vec::new());
         self.drive(flow, &mut |row, cx| {
             cx.env.meter.charge(row.bytes(), &what)?;
@@ -121,7 +140,9 @@ impl Driver<'_> {
         if let Some(matchers) = call.matchers(base.iter().map(|(labels, _)| labels)) {
             selection.matchers = matchers;
             self.sets.push(Some(self.store.select(&selection)));
-            let flow = Flow::new(Source::Select(self.sets.len() - 1, lift, false), steps);
+            let selection = self.sets.len() - 1;
+            let select = Select { selection, lift, counts_only: false, node };
+            let flow = Flow { node, ..Flow::new(Source::Select(Box::new(select)), steps) };
             self.drive(flow, &mut |row, cx| {
                 cx.env.meter.charge(row.bytes(), &what)?;
                 let row = std::mem::take(row);
@@ -186,10 +207,10 @@ impl Driver<'_> {
                 let what = Arc::from(query.text());
                 let mut results = Results::new(sink, flow.steps, vector, streams, what);
                 self.drive(flow, &mut |row, cx| results.push(row, cx))?;
-                self.with_cx(|cx| results.finish(cx))
+                self.with_cx(query.ast.root(), |cx| results.finish(cx))
             }
-            Root::Window { selection, end, range, extended } => {
-                self.window(selection, end, range, extended, sink)
+            Root::Window { node, selection, end, range, extended } => {
+                self.window(node, selection, end, range, extended, sink)
             }
         }
     }
@@ -197,6 +218,7 @@ impl Driver<'_> {
     /// A bare range selector.
     fn window(
         &mut self,
+        node: NodeId,
         selection: usize,
         end: Millis,
         range: Millis,
@@ -209,13 +231,16 @@ impl Driver<'_> {
             self.env.interrupt.check()?;
             let Some(labels) = set.next(&mut samples)? else { break };
             window(&mut samples, end, range, extended, self.env.lookback)?;
+            if let Some(ledger) = &mut self.ledger {
+                ledger.window(node, &samples)?;
+            }
             if !samples.is_empty() {
                 sink.series(&labels, Points::Samples(&samples))?;
             }
         }
-        for text in set.warnings() {
-            self.notes.add(Annotation::storage(text));
-        }
+        let mut notes = Annotations::default();
+        set.warnings().into_iter().for_each(|text| notes.add(Annotation::storage(text)));
+        self.note(node, notes);
         Ok(())
     }
 }

@@ -15,6 +15,7 @@ use crate::binary::Build;
 use crate::column::Column;
 use crate::engine::EngineOptions;
 use crate::error::QueryError;
+use crate::exec::ledger::Ledger;
 use crate::exec::meter::Meter;
 use crate::functions::Param;
 use crate::interrupt::Interrupt;
@@ -100,6 +101,15 @@ pub(crate) struct Cx<'a> {
     pub slots: &'a mut Slots,
     /// What the user should know.
     pub notes: &'a mut Annotations,
+    /// Counts of samples, where they are wanted.
+    pub ledger: Option<&'a mut Ledger>,
+}
+
+impl Cx<'_> {
+    /// The same, with other notes.
+    pub(crate) fn with<'c>(&'c mut self, notes: &'c mut Annotations) -> Cx<'c> {
+        Cx { env: self.env, slots: &mut *self.slots, notes, ledger: self.ledger.as_deref_mut() }
+    }
 }
 
 /// The result of a step, kept for a later one.

@@ -14,6 +14,7 @@ use crate::exec::op::{Cx, Env, Map, Op, Row, Scalar};
 use crate::functions::element::{Drops, ElementKernel};
 use crate::functions::labels::{LabelJoin, LabelReplace};
 use crate::functions::{Param, absent};
+use crate::parse::NodeId;
 
 /// Repeats the only step of a hoisted row.
 pub(crate) struct Repeat {
@@ -143,24 +144,65 @@ impl Map for Relabel {
 pub(crate) struct OverSubquery {
     /// The call.
     pub call: RangeCall,
+    /// The node of the call.
+    pub node: NodeId,
     /// The steps of the subquery.
     pub inner: Steps,
 }
 
-impl Map for OverSubquery {
-    fn open(&mut self, cx: &mut Cx<'_>) -> Result<(), QueryError> {
-        self.call.open(cx);
-        Ok(())
-    }
-
-    fn map(&self, row: &mut Row, env: &Env, notes: &mut Annotations) -> Result<bool, QueryError> {
-        let samples = samples_of(std::mem::take(&mut row.column), self.inner);
-        self.call.eval(&row.labels, &samples, &mut row.column, env, notes)?;
+impl OverSubquery {
+    fn eval(
+        &self,
+        row: &mut Row,
+        samples: &Samples,
+        env: &Env,
+        notes: &mut Annotations,
+    ) -> Result<bool, QueryError> {
+        self.call.eval(&row.labels, samples, &mut row.column, env, notes)?;
         row.drop_name |= !self.call.kernel.keeps_name();
         if row.drop_name {
             row.labels = env.unnamed(&row.labels);
         }
         Ok(row.column.any())
+    }
+}
+
+impl Map for OverSubquery {
+    fn map(&self, row: &mut Row, env: &Env, notes: &mut Annotations) -> Result<bool, QueryError> {
+        let samples = samples_of(std::mem::take(&mut row.column), self.inner);
+        self.eval(row, &samples, env, notes)
+    }
+}
+
+impl Op for OverSubquery {
+    fn open(&mut self, cx: &mut Cx<'_>) -> Result<(), QueryError> {
+        self.call.open(cx);
+        Ok(())
+    }
+
+    fn as_map(&self) -> Option<&dyn Map> {
+        Some(self)
+    }
+
+    fn apply(&mut self, row: &mut Row, _more: &mut Vec<Row>, cx: &mut Cx<'_>) -> Result<bool, QueryError> {
+        let samples = samples_of(std::mem::take(&mut row.column), self.inner);
+        let goes_on = self.eval(row, &samples, cx.env, cx.notes)?;
+        if let Some(ledger) = &mut cx.ledger {
+            ledger.windows(self.node, &self.call.windows, (0, 0), &samples, &row.column, false)?;
+        }
+        Ok(goes_on)
+    }
+}
+
+/// Counts the rows that leave a node.
+pub(crate) struct Tap(pub NodeId);
+
+impl Op for Tap {
+    fn apply(&mut self, row: &mut Row, _more: &mut Vec<Row>, cx: &mut Cx<'_>) -> Result<bool, QueryError> {
+        if let Some(ledger) = &mut cx.ledger {
+            ledger.row(self.0, &row.column)?;
+        }
+        Ok(true)
     }
 }
 

@@ -88,7 +88,7 @@ impl Compiler<'_> {
             Some(vector) => self.rows(*vector)?,
             None => {
                 let time = self.scalar_step(id, ScalarStep::Time);
-                Flow::single(Source::Scalar(time), steps)
+                Flow { node: id, ..Flow::single(Source::Scalar(time), steps) }
             }
         };
         let scalars = args.iter().skip(1).map(|a| self.scalar(*a)).collect();
@@ -106,7 +106,7 @@ impl Compiler<'_> {
                     fixed: self.a.at[at.index()],
                     start,
                 };
-                self.source(at, lift, 0)
+                self.source(at, id, lift, 0)
             }
             part => {
                 self.put_back(arg, part);
@@ -158,7 +158,7 @@ impl Compiler<'_> {
             flow.then(Sort::new(kind, name.ends_with("_desc")));
             flow.sorted = false;
         } else {
-            self.notes.add(Annotation::sort_in_range_query(self.a.ast.span(id)));
+            self.notes.entry(id).or_default().add(Annotation::sort_in_range_query(self.a.ast.span(id)));
             if by_value {
                 flow.then_map(DropHistograms);
             }
@@ -222,8 +222,12 @@ impl Compiler<'_> {
         };
         let mut labels = model::Labels::empty();
         let mut flow = match (part, self.a.ast.expr(matrix)) {
-            (Part::Subquery(_, mut inner), Expr::Subquery(subquery)) => {
+            (Part::Subquery(mut inner), Expr::Subquery(subquery)) => {
                 let at = self.a.at[matrix.index()];
+                if matrix == args[0] {
+                    // What a subquery gives has no place in the text.
+                    call.span = Span::default();
+                }
                 call.windows.range = subquery.range.millis().unwrap_or(0);
                 call.windows.fixed = at.map(|_| start);
                 let original = subquery.offset.and_then(|o| o.millis()).unwrap_or(0);
@@ -234,7 +238,8 @@ impl Compiler<'_> {
                 let what = self.what(matrix);
                 self.whole_series(&mut inner, what);
                 let inner_steps = inner.steps;
-                inner.then_map(OverSubquery { call, inner: inner_steps });
+                inner.node = id;
+                inner.then(OverSubquery { call, node: id, inner: inner_steps });
                 inner.steps = steps;
                 inner
             }
@@ -252,7 +257,7 @@ impl Compiler<'_> {
                     Extended::None => kernel.margins(v.extended, self.lookback).0,
                     _ => 0,
                 };
-                self.source(*at, Lift::Range(call), extra)
+                self.source(*at, id, Lift::Range(call), extra)
             }
             _ => return Ok(Part::Rows(Flow::nothing(steps))),
         };

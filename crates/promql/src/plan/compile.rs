@@ -4,10 +4,11 @@
 //! knows no sample. Invariant: a part is taken once, by its parent; what has to be complete before its
 //! parent can start (the held side of an operator, a scalar) is a step before it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::analysis::{Analysis, Context};
-use super::flow::{Flow, ScalarStep, Source, Step};
+use super::flow::{Flow, ScalarStep, Select, Source, Step};
 use super::select::{selection, selector};
 use crate::aggregate::{Aggregate, CountValues, Grouping, LimitRatio, Place, Rank};
 use crate::annotations::Annotations;
@@ -17,15 +18,18 @@ use crate::error::QueryError;
 use crate::exec::lift::Lift;
 use crate::exec::merge::Merge;
 use crate::exec::op::{Scalar, SlotId};
-use crate::exec::vector::{Negate, Repeat};
+use crate::exec::vector::{Negate, Repeat, Tap};
 use crate::parse::{self, AggregateOp, Expr, Extended, NodeId, UnaryOp, ValueType};
+use crate::stats::StatsLevel;
 use crate::storage::Selection;
 
 /// Operators that hold a side each, one behind the other; more, and what came so far is put down first.
 const MOST_HELD: usize = 32;
 
 /// What is to be done for a query.
-pub(crate) struct Program {
+pub(crate) struct Program<'q> {
+    /// The tree.
+    pub analysis: Analysis<'q>,
     /// What to ask of the store.
     pub selections: Vec<Selection>,
     /// What to do first, in order.
@@ -34,8 +38,8 @@ pub(crate) struct Program {
     pub slots: usize,
     /// The result.
     pub root: Root,
-    /// What can be said before looking at any sample.
-    pub notes: Annotations,
+    /// What can be said before looking at any sample, by node.
+    pub notes: BTreeMap<NodeId, Annotations>,
 }
 
 /// What the result is.
@@ -48,6 +52,8 @@ pub(crate) enum Root {
     Text(Box<[u8]>),
     /// The samples of a selection within a window.
     Window {
+        /// The node.
+        node: NodeId,
         /// The selection.
         selection: usize,
         /// End of the window.
@@ -68,7 +74,7 @@ pub(super) enum Part {
     /// A range selector.
     Range(NodeId),
     /// A subquery with the rows of its expression.
-    Subquery(NodeId, Flow),
+    Subquery(Flow),
     /// A scalar.
     Scalar(Scalar),
     /// A string.
@@ -78,7 +84,7 @@ pub(super) enum Part {
 }
 
 /// Compiles a query.
-pub(crate) fn compile(query: &Query, lookback: model::Millis) -> Result<Program, QueryError> {
+pub(crate) fn compile(query: &Query, lookback: model::Millis) -> Result<Program<'_>, QueryError> {
     let analysis = Analysis::new(&query.ast, query.times, &query.engine);
     let mut compiler = Compiler {
         a: analysis,
@@ -89,11 +95,14 @@ pub(crate) fn compile(query: &Query, lookback: model::Millis) -> Result<Program,
         selections: Vec::new(),
         steps: Vec::new(),
         slots: 0,
-        notes: Annotations::default(),
+        notes: BTreeMap::new(),
+        at: query.ast.root(),
+        counting: query.engine.max_samples > 0 || query.options.stats != StatsLevel::None,
     };
     compiler.run()?;
     let root = compiler.root()?;
     Ok(Program {
+        analysis: compiler.a,
         selections: compiler.selections,
         steps: compiler.steps,
         slots: compiler.slots,
@@ -111,17 +120,23 @@ pub(super) struct Compiler<'q> {
     selections: Vec<Selection>,
     pub steps: Vec<Step>,
     slots: usize,
-    pub notes: Annotations,
+    pub notes: BTreeMap<NodeId, Annotations>,
+    /// The node being compiled.
+    at: NodeId,
+    /// Whether samples are counted.
+    counting: bool,
 }
 
 impl Compiler<'_> {
     fn run(&mut self) -> Result<(), QueryError> {
         for i in 0..self.a.ast.nodes().len() {
             let id = NodeId(i as u32);
+            self.at = id;
             let part = match self.a.is_reachable(id) {
                 true => self.node(id)?,
                 false => Part::Taken,
             };
+            let part = self.counted(id, part);
             let part = self.hoisted(id, part);
             self.parts.push(part);
         }
@@ -145,7 +160,7 @@ impl Compiler<'_> {
             Expr::Matrix { .. } => Part::Range(id),
             Expr::Subquery(s) => {
                 let flow = self.rows(s.expr)?;
-                Part::Subquery(id, flow)
+                Part::Subquery(flow)
             }
             Expr::Paren(inner) => self.take(*inner),
             Expr::Unary { op, expr } => self.unary(id, *op, *expr)?,
@@ -154,6 +169,16 @@ impl Compiler<'_> {
             Expr::Aggregate(aggregate) => self.aggregate(id, aggregate)?,
             Expr::Duration { .. } => Part::Taken,
         })
+    }
+
+    /// Counts what leaves a node, if that is wanted. Selectors are counted where they become rows.
+    fn counted(&self, id: NodeId, mut part: Part) -> Part {
+        let paren = matches!(self.a.ast.expr(id), Expr::Paren(_) | Expr::Subquery(_));
+        if let (Part::Rows(flow), true, false) = (&mut part, self.counting, paren) {
+            flow.node = id;
+            flow.then(Tap(id));
+        }
+        part
     }
 
     /// Repeats a hoisted part over the steps of its parent.
@@ -167,6 +192,7 @@ impl Compiler<'_> {
             Part::Selector(at) => self.selected(at),
             other => return other,
         };
+        flow.node = id;
         flow.then_map(Repeat { steps: outer });
         flow.steps = outer;
         Part::Rows(flow)
@@ -177,7 +203,7 @@ impl Compiler<'_> {
         let steps = self.a.contexts[0].steps;
         Ok(match self.take(root) {
             Part::Rows(flow) => Root::Rows(flow),
-            Part::Subquery(_, flow) => Root::Rows(flow),
+            Part::Subquery(flow) => Root::Rows(flow),
             Part::Selector(id) => Root::Rows(self.selected(id)),
             Part::Scalar(of) => Root::Scalar(of, steps),
             Part::Text(text) => Root::Text(text),
@@ -188,7 +214,7 @@ impl Compiler<'_> {
                 let selection = self.selection(*at, 0);
                 let end = self.a.context(id).start.saturating_sub(self.a.offsets[at.index()]);
                 let extended = selector(&self.a, *at).map_or(Extended::None, |v| v.extended);
-                Root::Window { selection, end, range: range.millis().unwrap_or(0), extended }
+                Root::Window { node: id, selection, end, range: range.millis().unwrap_or(0), extended }
             }
             Part::Taken => Root::Rows(Flow::nothing(steps)),
         })
@@ -238,12 +264,14 @@ impl Compiler<'_> {
     /// A node's rows.
     pub(super) fn rows(&mut self, id: NodeId) -> Result<Flow, QueryError> {
         let steps = self.a.outer_context(id).steps;
-        Ok(match self.take(id) {
-            Part::Rows(flow) | Part::Subquery(_, flow) => flow,
+        let mut flow = match self.take(id) {
+            Part::Rows(flow) | Part::Subquery(flow) => flow,
             Part::Selector(at) => self.selected(at),
             Part::Scalar(of) => Flow::single(Source::Scalar(of), steps),
             _ => Flow::nothing(steps),
-        })
+        };
+        flow.node = self.at;
+        Ok(flow)
     }
 
     /// A node's scalar; the type check has seen to it that it is one.
@@ -275,16 +303,22 @@ impl Compiler<'_> {
             Extended::Smoothed => Lift::Smoothed { offset, span: self.a.ast.span(id) },
             _ => Lift::Instant { offset },
         };
-        self.source(id, lift, 0)
+        let mut flow = self.source(id, id, lift, 0);
+        if self.counting {
+            flow.node = id;
+            flow.then(Tap(id));
+        }
+        flow
     }
 
-    /// A flow of a selector with this lift.
-    pub(super) fn source(&mut self, id: NodeId, lift: Lift, extra: model::Millis) -> Flow {
+    /// A flow of a selector with the lift of `node`.
+    pub(super) fn source(&mut self, id: NodeId, node: NodeId, lift: Lift, extra: model::Millis) -> Flow {
         let selection = self.selection(id, extra);
         let one_name = selector(&self.a, id).is_some_and(|v| v.metric_name().is_some());
         let steps = self.context(id).steps;
-        let source = Source::Select(selection, lift, self.a.counts_only[id.index()]);
-        Flow { unique: true, sorted: true, one_name, ..Flow::new(source, steps) }
+        let counts_only = self.a.counts_only[id.index()];
+        let source = Source::Select(Box::new(Select { selection, lift, counts_only, node }));
+        Flow { node: self.at, unique: true, sorted: true, one_name, ..Flow::new(source, steps) }
     }
 
     /// Adds a step that computes a scalar, or computes it now where that can be done.
@@ -316,6 +350,7 @@ impl Compiler<'_> {
     pub(super) fn put_down(&mut self, flow: Flow) -> Flow {
         let slot = self.slot();
         let next = Flow {
+            node: flow.node,
             unique: flow.unique,
             sorted: flow.sorted,
             one_name: flow.one_name,

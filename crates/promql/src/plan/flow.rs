@@ -13,14 +13,14 @@ use crate::exec::lift::Lift;
 use crate::exec::op::{Map, Mapped, Op, Scalar, SlotId};
 use crate::functions::info::Info;
 use crate::functions::{Param, math};
-use crate::parse::BinaryOp;
+use crate::parse::{BinaryOp, NodeId};
 use crate::storage::Selection;
 use std::sync::Arc;
 
 /// Where a flow's rows come from.
 pub(crate) enum Source {
-    /// A selection, by its index in the program; `true` if of histograms only count and sum matter.
-    Select(usize, Lift, bool),
+    /// A selection.
+    Select(Box<Select>),
     /// The rows of an earlier step.
     Slot(SlotId),
     /// One series without labels.
@@ -31,12 +31,34 @@ pub(crate) enum Source {
     Nothing,
 }
 
+/// A selection whose series become rows.
+pub(crate) struct Select {
+    /// Its index in the program.
+    pub selection: usize,
+    /// How samples become a row.
+    pub lift: Lift,
+    /// Whether of histograms only count and sum matter.
+    pub counts_only: bool,
+    /// The node that does so: the selector, or the call around it.
+    pub node: NodeId,
+}
+
+/// An operator of a node.
+pub(crate) struct Staged {
+    /// The operator.
+    pub op: Box<dyn Op>,
+    /// The node it is part of.
+    pub node: NodeId,
+}
+
 /// A source and the operators behind it.
 pub(crate) struct Flow {
     /// Where rows come from.
     pub source: Source,
     /// What is done with each, in order.
-    pub ops: Vec<Box<dyn Op>>,
+    pub ops: Vec<Staged>,
+    /// The node that is being compiled.
+    pub node: NodeId,
     /// The steps of the rows that the source gives.
     pub source_steps: Steps,
     /// The steps of the rows that come out.
@@ -65,6 +87,7 @@ impl Flow {
         Flow {
             source,
             ops,
+            node: NodeId(0),
             source_steps: steps,
             steps,
             unique: false,
@@ -90,7 +113,7 @@ impl Flow {
     /// Appends an operator.
     pub(crate) fn then(&mut self, op: impl Op + 'static) {
         self.or = None;
-        self.ops.push(Box::new(op));
+        self.ops.push(Staged { op: Box::new(op), node: self.node });
     }
 
     /// Takes note that an operator dropped the metric name, and appends the check that this needs: equal

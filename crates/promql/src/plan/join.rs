@@ -73,6 +73,7 @@ impl Compiler<'_> {
         };
         let slot = self.build(held, matching, one, false);
         let mut flow = self.relieved(many);
+        flow.node = id;
         let plain = Signature::new(matching).is_plain();
         let one_to_one = matching.card == Cardinality::OneToOne;
         // Whether distinct rows have distinct labels afterwards too.
@@ -134,6 +135,6 @@ impl Compiler<'_> {
         rhs.then(OrUnseen::new(state.clone()));
         rhs.then(OrTee::new(state.clone()));
         chain.push(rhs);
-        Flow { or: Some(state), nested, ..Flow::new(Source::Chain(chain), steps) }
+        Flow { node: id, or: Some(state), nested, ..Flow::new(Source::Chain(chain), steps) }
     }
 }

@@ -12,5 +12,6 @@ mod info;
 mod join;
 mod select;
 
+pub(crate) use analysis::Analysis;
 pub(crate) use compile::{Program, Root, compile};
-pub(crate) use flow::{Flow, InfoStep, Source, Step};
+pub(crate) use flow::{Flow, InfoStep, Select, Source, Staged, Step};
