@@ -2,13 +2,14 @@
 //!
 //! Holds one constructor per annotation of Prometheus 3.14 (`util/annotations`), the set that merges
 //! equal ones, and its rendering. It knows no operator and no series. Invariant: two annotations are
-//! the same when their texts without position are; of the same ones the later replaces the earlier,
-//! except that "forced monotonicity" and "start time overlap" add up and keep the first position.
-//! The order of rendering is that of the texts, so that it never depends on threads.
+//! the same when their texts without position are; of the same ones the place of the one that
+//! Prometheus evaluates last is kept, except that "forced monotonicity" and "start time overlap" add
+//! up and keep the first place. Neither merging nor rendering depends on the order of adding.
 
 #[cfg(test)]
 mod tests;
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -308,22 +309,26 @@ impl Annotation {
         }
     }
 
-    /// This one, joined to an earlier one of the same text.
-    fn after(mut self, earlier: &Annotation) -> Annotation {
-        match (&mut self.detail, earlier.detail) {
+    /// Joins another one of the same text.
+    fn join(&mut self, other: &Annotation) {
+        // Prometheus evaluates what is written first first and what is within first, and it keeps the
+        // place of the last. Spans tell that order, whatever order threads come in here.
+        let order = |a: &Annotation| a.span.map(|s| (s.end, Reverse(s.start)));
+        let later = order(other) > order(self);
+        let adds_up = match (&mut self.detail, other.detail) {
             (Detail::Monotonicity(mine), Detail::Monotonicity(theirs)) => {
-                let mut joined = theirs;
-                joined.join(mine);
-                *mine = joined;
-                self.span = earlier.span;
+                mine.join(&theirs);
+                true
             }
             (Detail::Overlap { count }, Detail::Overlap { count: more }) => {
                 *count += more;
-                self.span = earlier.span;
+                true
             }
-            _ => {}
+            _ => false,
+        };
+        if later != adds_up {
+            self.span = other.span;
         }
-        self
     }
 }
 
@@ -346,7 +351,7 @@ pub(crate) struct Forced {
 }
 
 impl Forced {
-    /// Adds what was found later.
+    /// Adds what was found elsewhere.
     pub(crate) fn join(&mut self, later: &Forced) {
         (self.mint, self.maxt) = (self.mint.min(later.mint), self.maxt.max(later.maxt));
         // Comparisons, not min and max: a NaN never replaces what was there before.
@@ -378,14 +383,14 @@ impl Annotations {
     /// Adds one, joining it to an equal one.
     pub fn add(&mut self, annotation: Annotation) {
         match self.entries.get_mut(&annotation.text) {
-            Some(earlier) => *earlier = annotation.after(earlier),
+            Some(known) => known.join(&annotation),
             None => {
                 self.entries.insert(annotation.text.clone(), annotation);
             }
         }
     }
 
-    /// Adds all of `other`, whose annotations count as the later ones.
+    /// Adds all of `other`.
     pub fn merge(&mut self, other: Annotations) {
         if self.entries.is_empty() {
             *self = other;

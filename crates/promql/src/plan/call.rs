@@ -208,7 +208,7 @@ impl Compiler<'_> {
             args.iter().copied().filter(|a| *a != matrix).map(|a| self.scalar(a)).collect();
         // What a subquery gives has no place of its own in the query: notes point at the query's start.
         let span = match self.a.ast.expr(args[0]) {
-            Expr::Subquery(_) => Span::default(),
+            Expr::Subquery(_) => Span { start: 0, ..self.a.ast.span(args[0]) },
             _ => self.a.ast.span(args[0]),
         };
         let part = self.take(matrix);

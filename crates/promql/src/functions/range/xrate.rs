@@ -1,14 +1,16 @@
 //! Thanos' `xrate`, `xincrease` and `xdelta`, which take in the sample before the window.
 //!
-//! Holds the kernel of the three. It knows no histogram: those are refused. Invariant: the sample
-//! before a window counts when it is less than [`LOOKBACK`] older than the window's start; nothing is
-//! extrapolated beyond it. Reference: `promql-engine`, `ringbuffer/functions.go`.
+//! Holds the kernel of the three and the buffer it reads through. It knows no histogram: those are
+//! refused. Invariant: answers are Thanos' own, which depend on the steps before: the one sample read
+//! beyond a window is lost when the next window starts behind it. Nothing is extrapolated beyond the
+//! sample before. Reference: `promql-engine`, `ringbuffer/functions.go`, `matrix_selector.go`.
+
+use std::collections::VecDeque;
 
 use model::{Millis, Samples};
 
 use super::RangeContext;
 use super::rate::Mode;
-use super::window::advance;
 use crate::Column;
 
 /// How far before a window the sample before it may lie.
@@ -38,21 +40,73 @@ pub(super) fn eval(
     if !samples.hists.is_empty() {
         return Err("native histograms are not supported in extended range functions".to_owned());
     }
-    let mut inside = 0;
-    ctx.windows.walk(&samples.ts, (LOOKBACK, 0), |window, range| {
-        inside = advance(&samples.ts[..range.end], inside, window.start);
-        let first = inside.saturating_sub(1).max(range.start);
-        let reach = Reach {
-            ts: &samples.ts[first..range.end],
-            values: &samples.values[first..range.end],
-            start: window.start,
-            end: window.end,
-            range: ctx.windows.range,
-            appeared: samples.ts[0],
-        };
-        out.set(window.step, reach.eval(mode));
-    });
+    // What the selection reaches back to, from the first window on.
+    let since = ctx.windows.end(0) - ctx.windows.range - LOOKBACK;
+    let known = samples.ts.partition_point(|t| *t < since);
+    let Some(appeared) = samples.ts.get(known).copied() else {
+        return Ok(());
+    };
+    let mut buffer = Buffer { next: known, ..Buffer::default() };
+    let (mut ts, mut values) = (Vec::new(), Vec::new());
+    for step in 0..ctx.windows.steps.count {
+        let end = ctx.windows.end(step);
+        let start = end - ctx.windows.range;
+        buffer.slide(&samples.ts, start, end);
+        if buffer.held.is_empty() {
+            continue;
+        }
+        ts.clear();
+        ts.extend(buffer.held.iter().map(|i| samples.ts[*i]));
+        values.clear();
+        values.extend(buffer.held.iter().map(|i| samples.values[*i]));
+        let reach =
+            Reach { ts: &ts, values: &values, start, end, range: ctx.windows.range, appeared: samples.ts[0] };
+        out.set(step, reach.eval(mode));
+    }
     Ok(())
+}
+
+/// The samples of a window and the one before, by index, as Thanos' engine comes to hold them.
+#[derive(Default)]
+struct Buffer {
+    held: VecDeque<usize>,
+    /// Read, but behind the window.
+    peeked: Option<usize>,
+    next: usize,
+}
+
+impl Buffer {
+    fn slide(&mut self, ts: &[Millis], start: Millis, end: Millis) {
+        let mut outside = self.held.iter().take_while(|i| ts[**i] <= start).count();
+        if outside > 0 && ts[self.held[outside - 1]] > start - LOOKBACK {
+            outside -= 1;
+        }
+        self.held.drain(..outside);
+        if self.peeked.is_some_and(|i| ts[i] > end) {
+            return;
+        }
+        let newest = |held: &VecDeque<usize>| held.back().map_or(Millis::MIN, |i| ts[*i] + 1);
+        let mut start = start.max(newest(&self.held));
+        if let Some(peeked) = self.peeked.filter(|i| ts[*i] > start) {
+            self.held.push_back(peeked);
+            self.peeked = None;
+            start = start.max(newest(&self.held));
+        }
+        let mut before = !self.held.is_empty();
+        while self.next < ts.len() {
+            let at = self.next;
+            self.next += 1;
+            if ts[at] > end {
+                self.peeked = Some(at);
+                return;
+            }
+            if before && ts[at] <= start {
+                self.held.pop_back();
+            }
+            self.held.push_back(at);
+            before = true;
+        }
+    }
 }
 
 impl Reach<'_> {
