@@ -127,7 +127,9 @@ impl Sync {
                 match self.round().await {
                     Ok(()) => return Ok(()),
                     Err(e) if began.elapsed() + FIRST_SYNC_PAUSE > FIRST_SYNC => return Err(e),
-                    Err(e) => tracing::error!(err = %format!("{e:#}"), "function failed. Retrying in next tick"),
+                    Err(e) => {
+                        tracing::error!(err = %format!("{e:#}"), "function failed. Retrying in next tick")
+                    }
                 }
                 self.env.clock.sleep(FIRST_SYNC_PAUSE).await;
             }

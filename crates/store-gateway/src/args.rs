@@ -327,18 +327,13 @@ impl Declared for Web {
     fn declare(d: &mut Declare<'_>) -> Self {
         Web {
             disable: d.flag("web.disable", "Serve probes and metrics only.").bool(),
-            external_prefix: d
-                .flag("web.external-prefix", "Prefix of links in pages.")
-                .default("")
-                .string(),
+            external_prefix: d.flag("web.external-prefix", "Prefix of links in pages.").default("").string(),
             prefix_header: d
                 .flag("web.prefix-header", "Request header that carries the prefix of links.")
                 .default("")
                 .string(),
             disable_cors: d.flag("web.disable-cors", "Send no CORS headers.").bool(),
-            bucket_label: d
-                .flag("bucket-web-label", "External label by which pages group blocks.")
-                .string(),
+            bucket_label: d.flag("bucket-web-label", "External label by which pages group blocks.").string(),
             disable_admin: d
                 .flag("disable-admin-operations", "Do not let blocks be marked over HTTP.")
                 .bool(),

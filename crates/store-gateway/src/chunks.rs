@@ -34,6 +34,9 @@ const PARTITIONER: Partitioner = Partitioner { gap: 128 << 10, longest: 1 << 20 
 /// Reads at once for one piece.
 const READS: usize = 8;
 
+/// So many chunks are cut where the request is.
+const SMALL: usize = 256;
+
 /// Loads the chunks of one block.
 #[derive(Clone, Debug)]
 pub(crate) struct Loader {
@@ -110,7 +113,8 @@ impl Loader {
             aggregates: self.aggregates.clone(),
             request: self.request.clone(),
         };
-        self.pool.run(move || cut.series(piece, loads, reads)).await.context("load chunks")
+        let small = loads.len() <= SMALL;
+        self.pool.run_sized(small, move || cut.series(piece, loads, reads)).await.context("load chunks")
     }
 
     /// Segment, bytes and number of chunks of each read.

@@ -25,6 +25,8 @@ pub(crate) enum Kind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
     kind: Kind,
+    /// Whether the next try may succeed.
+    transient: bool,
     text: String,
 }
 
@@ -34,18 +36,18 @@ pub(crate) type Result<T> = std::result::Result<T, Failure>;
 impl Failure {
     /// A failure of the bucket or the block.
     pub(crate) fn block(text: impl fmt::Display) -> Self {
-        Failure { kind: Kind::Block, text: text.to_string() }
+        Failure { kind: Kind::Block, transient: false, text: text.to_string() }
     }
 
     /// A damaged index header.
     pub(crate) fn header(text: impl fmt::Display) -> Self {
-        Failure { kind: Kind::Header, text: text.to_string() }
+        Failure { kind: Kind::Header, transient: false, text: text.to_string() }
     }
 
     /// An exceeded limit; the text carries the code as Go's gRPC prints it.
     pub(crate) fn limit(text: impl fmt::Display) -> Self {
         let text = format!("rpc error: code = ResourceExhausted desc = {text}");
-        Failure { kind: Kind::Limit, text }
+        Failure { kind: Kind::Limit, transient: false, text }
     }
 
     /// What the caller does about it.
@@ -56,7 +58,18 @@ impl Failure {
     /// The same failure, with what was being done in front.
     #[must_use]
     pub(crate) fn context(self, what: impl fmt::Display) -> Self {
-        Failure { kind: self.kind, text: format!("{what}: {}", self.text) }
+        Failure { text: format!("{what}: {}", self.text), ..self }
+    }
+
+    /// The same failure, said to be worth another try.
+    #[must_use]
+    pub(crate) fn transient(self) -> Self {
+        Failure { transient: true, ..self }
+    }
+
+    /// Whether the next try may succeed: a read that broke off, a store that was busy.
+    pub(crate) fn is_transient(&self) -> bool {
+        self.transient
     }
 
     /// The status of a request that this failure ends; `otherwise` is the code where it is no limit.
@@ -87,7 +100,7 @@ impl From<OverBudget> for Failure {
 
 impl From<objstore::Error> for Failure {
     fn from(e: objstore::Error) -> Self {
-        Failure::block(e)
+        Failure { kind: Kind::Block, transient: e.is_retryable(), text: e.to_string() }
     }
 }
 

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::{Stream, StreamExt as _, TryStreamExt as _};
+use futures::stream::{BoxStream, StreamExt as _, TryStreamExt as _};
 use objstore::SharedBucket;
 use tokio::sync::Semaphore;
 
-use crate::error::{Failure, Result};
+use crate::error::{Context as _, Failure, Result};
 
 /// Reads at once, over all requests.
 const READS: usize = 256;
@@ -26,12 +26,6 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub(crate) struct RangeReader {
     bucket: SharedBucket,
     places: Arc<Semaphore>,
-}
-
-/// Why one try failed.
-enum Tried {
-    Again(Failure),
-    Never(Failure),
 }
 
 impl RangeReader {
@@ -50,11 +44,10 @@ impl RangeReader {
         loop {
             let failure = match self.once(key, offset, len).await {
                 Ok(bytes) => return Ok(bytes),
-                Err(Tried::Never(failure)) => return Err(failure),
-                Err(Tried::Again(failure)) => failure,
+                Err(failure) => failure,
             };
             tried += 1;
-            if tried == ATTEMPTS {
+            if tried == ATTEMPTS || !failure.is_transient() {
                 return Err(failure);
             }
             tracing::debug!(object = key, offset, len, err = %failure, "range is read again");
@@ -74,26 +67,20 @@ impl RangeReader {
         Ok(bytes)
     }
 
-    async fn once(&self, key: &str, offset: u64, len: u64) -> std::result::Result<Vec<u8>, Tried> {
+    async fn once(&self, key: &str, offset: u64, len: u64) -> Result<Vec<u8>> {
         let _place = self.places.acquire().await;
-        let classify = |e: objstore::Error| {
-            let again = e.is_retryable();
-            let failure = Failure::block(e).context("get range reader");
-            if again { Tried::Again(failure) } else { Tried::Never(failure) }
-        };
-        let stream = self.bucket.get_range(key, offset, Some(len)).await.map_err(classify)?;
+        let stream = self.bucket.get_range(key, offset, Some(len)).await.context("get range reader")?;
         let announced = stream.len;
         if announced > len {
-            return Err(Tried::Never(Failure::block(format!(
+            return Err(Failure::block(format!(
                 "{key}: the store announces {announced} bytes for a range of {len} at {offset}"
-            ))));
+            )));
         }
         let mut out = Vec::with_capacity(usize::try_from(announced).unwrap_or(0));
         let mut body = stream.body;
         let wrong = |got: usize| {
-            Tried::Again(Failure::block(format!(
-                "{key}: body of {got} bytes at offset {offset}, {announced} announced"
-            )))
+            let text = format!("{key}: body of {got} bytes at offset {offset}, {announced} announced");
+            Failure::block(text).transient()
         };
         loop {
             match body.try_next().await {
@@ -104,7 +91,7 @@ impl RangeReader {
                     out.extend_from_slice(&frame);
                 }
                 Ok(None) => break,
-                Err(e) => return Err(Tried::Again(Failure::block(e).context("read range"))),
+                Err(e) => return Err(Failure::block(e).context("read range").transient()),
             }
         }
         if (out.len() as u64) < announced {
@@ -119,8 +106,30 @@ impl RangeReader {
         key: &str,
         offset: u64,
         len: u64,
-    ) -> Result<impl Stream<Item = Result<Bytes>> + Send + Unpin + use<>> {
+    ) -> Result<BoxStream<'static, Result<Bytes>>> {
         let stream = self.bucket.get_range(key, offset, Some(len)).await?;
-        Ok(stream.body.map(|frame| frame.map_err(|e| Failure::block(e).context("read range"))))
+        if stream.len > len {
+            return Err(Failure::block(format!(
+                "{key}: the store announces {} bytes for a range of {len} at {offset}",
+                stream.len
+            )));
+        }
+        let mut left = stream.len;
+        let key = key.to_owned();
+        let end = futures::stream::once(async { None });
+        let frames = stream.body.map(Some).chain(end).map(move |frame| match frame {
+            Some(Ok(bytes)) => {
+                left = left.checked_sub(bytes.len() as u64).ok_or_else(|| {
+                    Failure::block(format!("{key}: a body longer than announced")).transient()
+                })?;
+                Ok(bytes)
+            }
+            Some(Err(e)) => Err(Failure::block(e).context("read range").transient()),
+            None if left > 0 => {
+                Err(Failure::block(format!("{key}: the body ends {left} bytes early")).transient())
+            }
+            None => Ok(Bytes::new()),
+        });
+        Ok(frames.boxed())
     }
 }

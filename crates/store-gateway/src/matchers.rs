@@ -32,7 +32,8 @@ impl MatcherCache {
             return Ok(MatcherCache(None));
         }
         let name = |n: &str| format!("thanos_matchers_cache_{n}");
-        metrics::gauge(registry, &name("max_items"), "Compiled matchers that are kept at most.")?.set(size as f64);
+        metrics::gauge(registry, &name("max_items"), "Compiled matchers that are kept at most.")?
+            .set(size as f64);
         Ok(MatcherCache(Some(Kept {
             size,
             matchers: Mutex::new(lru::LruCache::unbounded()),

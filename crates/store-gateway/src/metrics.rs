@@ -53,8 +53,8 @@ pub(crate) struct Metrics {
     pub(crate) postings_fetch: HistogramVec,
     pub(crate) chunks_fetch: HistogramVec,
     pub(crate) chunks_fetch_sum: HistogramVec,
-    /// Registered for dashboards; cached postings are kept as they are stored, so nothing is compressed.
-    _compression: Vec<core::GenericCounterVec<core::AtomicF64>>,
+    /// Shown for dashboards; cached postings are kept as they are stored, so nothing is compressed.
+    compression: Vec<core::GenericCounterVec<core::AtomicF64>>,
 }
 
 /// Registers in groups that share a prefix.
@@ -110,6 +110,17 @@ impl Group<'_> {
 }
 
 impl Metrics {
+    /// Makes the series exist that upstream shows of a tenant from its first request.
+    pub(crate) fn show_tenant(&self, tenant: &str) {
+        for family in &self.compression {
+            if family.get_metric_with_label_values(&[tenant]).is_err() {
+                for op in ["encode", "decode"] {
+                    family.with_label_values(&[op, tenant]);
+                }
+            }
+        }
+    }
+
     /// Registers them.
     ///
     /// # Errors
@@ -240,7 +251,7 @@ impl Metrics {
                 "Seconds in which the chunks of one block were fetched.",
                 &SECONDS,
             )?,
-            _compression: vec![
+            compression: vec![
                 g.compression(
                     "cached_postings_compressions_total",
                     "Postings compressed for the cache.",

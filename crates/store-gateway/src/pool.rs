@@ -10,6 +10,13 @@ use tokio::sync::oneshot;
 
 use crate::error::{Failure, Result};
 
+/// A job's result; a panic is a failure.
+fn caught<T>(job: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(job)).unwrap_or_else(|panic| {
+        Err(Failure::block(format!("internal error: {}", component::run::panic_text(&*panic))))
+    })
+}
+
 /// A pool of as many threads as the machine has processors. Clones share it.
 #[derive(Clone, Debug)]
 pub(crate) struct CpuPool(Arc<rayon::ThreadPool>);
@@ -32,11 +39,17 @@ impl CpuPool {
             if send.is_closed() {
                 return;
             }
-            let done = catch_unwind(AssertUnwindSafe(job)).unwrap_or_else(|panic| {
-                Err(Failure::block(format!("internal error: {}", component::run::panic_text(&*panic))))
-            });
-            let _ = send.send(done);
+            let _ = send.send(caught(job));
         });
         receive.await.unwrap_or_else(|_| Err(Failure::block("the processing pool has stopped")))
+    }
+
+    /// As [`CpuPool::run`], but a job of few microseconds runs where it is: a change of threads costs more.
+    pub(crate) async fn run_sized<T, F>(&self, small: bool, job: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> Result<T> + Send + 'static,
+    {
+        if small { caught(job) } else { self.run(job).await }
     }
 }

@@ -81,6 +81,7 @@ impl Stats {
 
     /// Observes everything for `tenant`.
     pub(crate) fn observe(&self, metrics: &Metrics, tenant: &str) {
+        metrics.show_tenant(tenant);
         for (data, name) in Data::ALL {
             let at = data as usize;
             let labels = [name, tenant];

@@ -210,16 +210,12 @@ impl BucketStore {
         matchers: &[Matcher],
         request: &Arc<Request>,
     ) -> Result<(Reader, Expanded)> {
-        let once = || async {
-            let header = block.header.open().await?;
-            let expanded = self.expander.expand(block, header, matchers, request).await?;
-            Ok::<_, Failure>((block.header.open().await?, expanded))
-        };
-        match once().await {
+        let header = block.header.open().await?;
+        let generation = header.generation();
+        match self.expander.expand(block, header, matchers, request).await {
             Err(e) if e.kind() == Kind::Header => {
-                tracing::warn!(block = %block.id, err = %e, "index header is built anew");
-                block.header.rebuild().await?;
-                once().await
+                let header = block.header.reopen(generation, &e).await?;
+                self.expander.expand(block, header, matchers, request).await
             }
             other => other,
         }

@@ -6,6 +6,7 @@
 //! Upstream: `blockSeriesClient`; where it holds all of a block, this holds a batch.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::StreamExt as _;
 use storeapi::{Aggr, Item, Series, SeriesStream};
@@ -16,7 +17,7 @@ use tonic::{Code, Status};
 
 use crate::block::Block;
 use crate::chunks::{self, Loader, Spent};
-use crate::error::{Failure, Result};
+use crate::error::{Failure, Kind, Result};
 use crate::index_header::Reader;
 use crate::postings::{self, Expanded};
 use crate::request::{Hold, Request};
@@ -32,6 +33,8 @@ const PIECE: u64 = 2 << 20;
 const LEAST_PIECE: u64 = 128 << 10;
 /// References all blocks of a request work on at once.
 const REFERENCES: usize = 200_000;
+/// How long a block may take to bring its next series: Thanos' frame timeout.
+const STEP: Duration = Duration::from_secs(10 * 60);
 /// What one selected series is charged while the answer has not passed it: entry, labels, chunks.
 pub(crate) const SERIES_CHARGE: u64 = 256;
 
@@ -62,6 +65,8 @@ struct Producer {
     loader: Loader,
     spent: Spent,
     reserved: Hold,
+    /// Which build of the index header is read.
+    generation: u64,
 }
 
 /// Ends the task when the stream is dropped.
@@ -105,6 +110,7 @@ pub(crate) fn stream(
         removed: shape.removed.clone(),
         lazy: expanded.lazy.clone(),
     });
+    let generation = header.generation();
     let scan = Scan::new(&tools, &block, header, wanted, shape.shard.as_ref(), &request);
     let producer = Producer {
         scan,
@@ -117,6 +123,7 @@ pub(crate) fn stream(
         },
         spent: Spent::default(),
         reserved,
+        generation,
         block,
         request,
         shape,
@@ -142,9 +149,8 @@ impl Producer {
             metrics.chunks_fetch_sum.with_label_values(&tenant).observe(self.spent.wall.as_secs_f64());
         }
         if let Err(failure) = outcome {
-            // The header is built anew when it is opened next.
-            if failure.kind() == crate::error::Kind::Header
-                && let Err(e) = self.block.header.rebuild().await
+            if failure.kind() == Kind::Header
+                && let Err(e) = self.block.header.reopen(self.generation, &failure).await
             {
                 tracing::warn!(block = %self.block.id, err = %e, "index header could not be built anew");
             }
@@ -171,7 +177,7 @@ impl Producer {
         let mut any = false;
         while at < references.len() {
             let end = (at + size).min(references.len());
-            let batch = self.scan.batch(&references[at..end]).await?;
+            let batch = in_time(self.scan.batch(&references[at..end])).await?;
             self.count(&batch, &expanded)?;
             selected.extend_from_slice(&batch.selected);
             any |= !batch.series.is_empty();
@@ -243,7 +249,7 @@ impl Producer {
             let series: Vec<Series> = if self.shape.skip_chunks {
                 piece.into_iter().map(|f| Series { labels: f.labels, chunks: Vec::new() }).collect()
             } else {
-                self.loader.load(piece, &mut self.spent).await?
+                in_time(self.loader.load(piece, &mut self.spent)).await?
             };
             if series.is_empty() {
                 return Ok(false);
@@ -253,6 +259,14 @@ impl Producer {
             }
         }
         Ok(true)
+    }
+}
+
+/// A step that brings nothing for so long has failed.
+async fn in_time<T>(step: impl Future<Output = Result<T>>) -> Result<T> {
+    match tokio::time::timeout(STEP, step).await {
+        Ok(done) => done,
+        Err(_) => Err(Failure::block("failed to receive any data in 10m0s")),
     }
 }
 

@@ -16,7 +16,7 @@ mod tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -25,7 +25,7 @@ use component::metrics::{self, Histogram, IntCounter, Registry};
 use tokio::sync::Mutex;
 use tsdb_block::meta::Ulid;
 
-use crate::error::{Context as _, Kind, Result};
+use crate::error::{Failure, Kind, Result};
 use crate::fetch::RangeReader;
 use directory::Directory;
 use reader::Source;
@@ -34,6 +34,9 @@ pub(crate) use reader::{ListRange, Reader, Symbols};
 /// The file's name in a block's folder below the data directory. Not Thanos' name: the form differs,
 /// and either program may find the other's folder.
 pub const FILE_NAME: &str = "index-header-paged";
+
+/// How often a build is tried when reads break off.
+const BUILDS: u32 = 3;
 
 /// Metrics of all index headers.
 #[derive(Clone, Debug)]
@@ -131,12 +134,15 @@ pub(crate) struct IndexHeader {
     path: Option<PathBuf>,
     loaded: Mutex<Option<Loaded>>,
     used: AtomicI64,
+    generation: AtomicU64,
 }
 
 #[derive(Clone, Debug)]
 struct Loaded {
     directory: Arc<Directory>,
     source: Source,
+    /// Counts builds, so that damage is repaired once however many find it.
+    generation: u64,
 }
 
 impl IndexHeader {
@@ -151,6 +157,7 @@ impl IndexHeader {
             path: folder.map(|f| f.join(FILE_NAME)),
             loaded: Mutex::new(None),
             used,
+            generation: AtomicU64::new(0),
         }
     }
 
@@ -190,20 +197,35 @@ impl IndexHeader {
             self.shared.metrics.lazy_load_duration.observe(began.elapsed().as_secs_f64());
             *loaded = Some(fresh);
         }
-        let Some(Loaded { directory, source }) = loaded.clone() else {
-            return Err(crate::error::Failure::header("index header is not loaded"));
-        };
-        drop(loaded);
-        Reader::open(directory, &source)
+        match self.open_loaded(&loaded) {
+            Err(e) if e.kind() == Kind::Header => self.repair(&mut loaded, &e).await,
+            other => other,
+        }
     }
 
-    /// Builds the header anew after a reader found it damaged.
-    pub(crate) async fn rebuild(&self) -> Result<()> {
+    /// Opens the header again after a reader of `generation` found it damaged; built anew unless somebody
+    /// did so meanwhile.
+    pub(crate) async fn reopen(&self, generation: u64, why: &Failure) -> Result<Reader> {
         let mut loaded = self.loaded.lock().await;
+        match loaded.as_ref() {
+            Some(held) if held.generation > generation => self.open_loaded(&loaded),
+            _ => self.repair(&mut loaded, why).await,
+        }
+    }
+
+    fn open_loaded(&self, loaded: &Option<Loaded>) -> Result<Reader> {
+        match loaded {
+            Some(l) => Reader::open(l.directory.clone(), &l.source, l.generation),
+            None => Err(Failure::header("index header is not loaded")),
+        }
+    }
+
+    async fn repair(&self, loaded: &mut Option<Loaded>, why: &Failure) -> Result<Reader> {
+        tracing::warn!(block = %self.block, err = %why, "index header is built anew");
         *loaded = None;
         let source = self.build().await?;
         *loaded = Some(self.loaded_from(source).await?);
-        Ok(())
+        self.open_loaded(loaded)
     }
 
     /// Drops the directory from memory when it was not used since `before`. Eager headers stay.
@@ -240,18 +262,18 @@ impl IndexHeader {
     async fn loaded_from(&self, source: Source) -> Result<Loaded> {
         let began = Instant::now();
         let from = source.clone();
-        let directory = tokio::task::spawn_blocking(move || reader::load(&from))
-            .await
-            .map_err(crate::error::Failure::block)??;
+        let directory =
+            tokio::task::spawn_blocking(move || reader::load(&from)).await.map_err(Failure::block)??;
         if directory.block != self.block || directory.sampling != self.shared.sampling {
-            return Err(crate::error::Failure::header(format!(
+            return Err(Failure::header(format!(
                 "index header of block {} with every {}th value",
                 directory.block, directory.sampling
             )));
         }
         self.shared.metrics.load_duration.observe(began.elapsed().as_secs_f64());
         tracing::debug!(block = %self.block, bytes = directory.memory(), "index header loaded");
-        Ok(Loaded { directory: Arc::new(directory), source })
+        let generation = self.generation.fetch_add(1, Ordering::Relaxed);
+        Ok(Loaded { directory: Arc::new(directory), source, generation })
     }
 
     async fn build(&self) -> Result<Source> {
@@ -262,15 +284,26 @@ impl IndexHeader {
             size: self.size,
             sampling: self.shared.sampling,
         };
-        let built = match &self.path {
-            Some(path) => {
-                build::on_disk(&self.shared.reader, &target, path).await.map(|()| Source::File(path.clone()))
+        let mut tried = 0;
+        let source = loop {
+            let built = match &self.path {
+                Some(path) => build::on_disk(&self.shared.reader, &target, path)
+                    .await
+                    .map(|()| Source::File(path.clone())),
+                None => build::in_memory(&self.shared.reader, &target)
+                    .await
+                    .map(|bytes| Source::Memory(Bytes::from(bytes))),
+            };
+            tried += 1;
+            match built {
+                Ok(source) => break source,
+                // Sections come as streams, which break off without being tried again.
+                Err(e) if tried < BUILDS && e.is_transient() => {
+                    tracing::debug!(block = %self.block, err = %e, "index header is built again");
+                }
+                Err(e) => return Err(e.context("write index header")),
             }
-            None => build::in_memory(&self.shared.reader, &target)
-                .await
-                .map(|bytes| Source::Memory(Bytes::from(bytes))),
         };
-        let source = built.context("write index header")?;
         self.shared.metrics.download_duration.observe(began.elapsed().as_secs_f64());
         Ok(source)
     }

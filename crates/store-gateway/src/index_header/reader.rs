@@ -104,11 +104,17 @@ pub(crate) type ListRange = Range<u64>;
 pub(crate) struct Reader {
     directory: Arc<Directory>,
     open: Open,
+    generation: u64,
 }
 
 impl Reader {
-    pub(super) fn open(directory: Arc<Directory>, source: &Source) -> Result<Reader> {
-        Ok(Reader { directory, open: source.open()? })
+    pub(super) fn open(directory: Arc<Directory>, source: &Source, generation: u64) -> Result<Reader> {
+        Ok(Reader { directory, open: source.open()?, generation })
+    }
+
+    /// Which build of the header this is.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation
     }
 
     /// The index format.

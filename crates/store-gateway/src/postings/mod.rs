@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use futures::stream::{StreamExt as _, TryStreamExt as _};
-use model::Matcher;
+use model::{MatchType, Matcher};
 use tsdb_block::index::postings as sets;
 
 use crate::block::Block;
@@ -33,6 +33,10 @@ pub use lazy::LazyOptions;
 const PARTITIONER: Partitioner = Partitioner { gap: 16 << 10, longest: 4 << 20 };
 /// Reads at once for one block.
 const READS: usize = 8;
+/// So many label values are looked up where the request is.
+const FEW_VALUES: usize = 16;
+/// Lists of so many bytes are joined where the request is.
+const SMALL_LISTS: usize = 32 << 10;
 
 /// What a set of matchers selects in a block.
 #[derive(Debug, Default)]
@@ -85,25 +89,34 @@ impl Expander {
         header: Reader,
         matchers: &[Matcher],
         request: &Arc<Request>,
-    ) -> Result<Expanded> {
+    ) -> Result<(Reader, Expanded)> {
         if matchers.is_empty() {
-            return Ok(Expanded::default());
+            return Ok((header, Expanded::default()));
         }
         let cache_key = Key::Expanded(block.id, cache_text(matchers).into());
         if let Some(hit) =
             request.cache().get_many(std::slice::from_ref(&cache_key), &request.tenant).pop().flatten()
         {
-            return from_cache(&hit, request);
+            return Ok((header, from_cache(&hit, request)?));
         }
-        // Looking up many values reads and compares much; few are not worth a change of threads.
-        let plan = {
+        // Looking up many values reads and compares much.
+        let few = |m: &Matcher| match m.kind {
+            MatchType::Equal | MatchType::NotEqual => true,
+            _ => m.set_matches().is_some_and(|words| words.len() < FEW_VALUES),
+        };
+        let small = matchers.iter().all(few) && !matchers.iter().any(|m| m.value.is_empty());
+        let (header, plan) = {
             let (matchers, block, request) = (matchers.to_vec(), block.clone(), request.clone());
             let options = self.lazy;
-            self.pool.run(move || plan(&header, &matchers, &block, &request, options)).await?
+            let job = move || {
+                let plan = plan(&header, &matchers, &block, &request, options)?;
+                Ok((header, plan))
+            };
+            self.pool.run_sized(small, job).await?
         };
         let Some(plan) = plan else {
             store(request, cache_key, &[]);
-            return Ok(Expanded::default());
+            return Ok((header, Expanded::default()));
         };
         let lists = self
             .lists(block, plan.wanted, request)
@@ -115,14 +128,14 @@ impl Expander {
         // Joining lists makes others of at most that size, two at a time.
         let mut hold = request.hold(2 * total as u64, &what(matchers))?;
         let groups = plan.groups;
-        let references = self.pool.run(move || join(&groups, &lists)).await?;
+        let references = self.pool.run_sized(total < SMALL_LISTS, move || join(&groups, &lists)).await?;
         hold.release((2 * total as u64).saturating_sub(4 * references.len() as u64));
         if lazy.is_empty() {
             store(request, cache_key, &references);
-            return Ok(Expanded { references, lazy, cache_key: None, _hold: Some(hold) });
+            return Ok((header, Expanded { references, lazy, cache_key: None, _hold: Some(hold) }));
         }
         request.metrics.lazy_postings.inc();
-        Ok(Expanded { references, lazy, cache_key: Some(cache_key), _hold: Some(hold) })
+        Ok((header, Expanded { references, lazy, cache_key: Some(cache_key), _hold: Some(hold) }))
     }
 
     /// The bytes of every wanted list, from cache or bucket, in their order.

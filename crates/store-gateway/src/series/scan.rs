@@ -19,6 +19,9 @@ use crate::pool::CpuPool;
 use crate::request::Request;
 use crate::store::Tools;
 
+/// So many series are decoded where the request is.
+const SMALL: usize = 64;
+
 /// The walk.
 #[derive(Debug)]
 pub(crate) struct Scan {
@@ -73,7 +76,7 @@ impl Scan {
             let batch = references.clone();
             let (back, used, decoded) = self
                 .pool
-                .run(move || {
+                .run_sized(references.len() <= SMALL, move || {
                     let decoded = decoder.decode(&batch, &pages)?;
                     Ok((decoder, pages, decoded))
                 })

@@ -147,7 +147,7 @@ impl BucketStore {
         lookup: &Lookup,
         limit: usize,
     ) -> Result<Vec<String>> {
-        let header = self.header(block).await.context(format!("label names for block {}", block.id))?;
+        let header = block.header.open().await.context(format!("label names for block {}", block.id))?;
         let own = header.label_names().map(str::to_owned).collect();
         let external = block.labels.without(&lookup.removed);
         Ok(merge(vec![own, external.iter().map(|(n, _)| n.to_owned()).collect()], limit))
@@ -163,10 +163,11 @@ impl BucketStore {
                 Ok(own)
             })
         };
-        let own = match read(self.header(block).await.context(what())?).await {
+        let header = block.header.open().await.context(what())?;
+        let generation = header.generation();
+        let own = match read(header).await {
             Err(e) if e.kind() == Kind::Header => {
-                block.header.rebuild().await.context(what())?;
-                read(self.header(block).await.context(what())?).await
+                read(block.header.reopen(generation, &e).await.context(what())?).await
             }
             other => other,
         };
@@ -174,16 +175,6 @@ impl BucketStore {
         match block.labels.value(label) {
             "" => Ok(own),
             external => Ok(merge(vec![own, vec![external.to_owned()]], limit)),
-        }
-    }
-
-    async fn header(&self, block: &Arc<Block>) -> Result<crate::index_header::Reader> {
-        match block.header.open().await {
-            Err(e) if e.kind() == Kind::Header => {
-                block.header.rebuild().await?;
-                block.header.open().await
-            }
-            other => other,
         }
     }
 
