@@ -14,6 +14,7 @@ use crate::filesystem::Filesystem;
 use crate::instrumented::{Instrumented, Metrics};
 #[cfg(feature = "s3")]
 use crate::retry::Retrying;
+use crate::traced::Traced;
 use crate::{SharedBucket, prefixed::prefixed};
 use values::{Section, text};
 
@@ -128,7 +129,8 @@ pub fn build(
     };
     tracing::debug!(component, provider = bucket.provider(), bucket = bucket.name(), "bucket configured");
     let metrics = Metrics::new(registry, bucket.name())?;
-    Ok(Arc::new(Instrumented::new(prefixed(bucket, &config.prefix), metrics)))
+    let counted = Instrumented::new(prefixed(bucket, &config.prefix), metrics);
+    Ok(Arc::new(Traced::new(Arc::new(counted))))
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
-//! `thanos_objstore_*` metrics and trace spans around a bucket.
+//! `thanos_objstore_*` metrics around a bucket.
 //!
-//! Invariants: an operation counts when it starts; a missing object is no failure; the duration and
-//! the bytes of a read are observed once, when its body ends or is dropped. All series exist from the
+//! Invariants: an operation counts when it starts; the duration and the bytes of a read are observed
+//! once, when its body ends or is dropped; absence is no failure of `exists` and of `get`, which is how
+//! `meta.json` and marks are read that may have gone (upstream's callers say so call by call). All series exist from the
 //! start. Behaviour reference: upstream `objstore.go` (`metricBucket`, `timingReader`).
 
 use std::pin::Pin;
@@ -12,7 +13,6 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::{BoxStream, Stream, StreamExt as _};
 use prometheus::{CounterVec, Gauge, HistogramOpts, HistogramVec, Opts, Registry, exponential_buckets};
-use tracing::Instrument as _;
 
 use crate::{
     Attributes, Bucket, Entry, EntryStream, Error, ListOptions, ObjectStream, Result, SharedBucket,
@@ -102,7 +102,8 @@ struct Timer {
 
 impl Timer {
     fn failed(&self, error: &Error) {
-        if !error.is_not_found() {
+        let expected = error.is_not_found() && matches!(self.operation, "get" | "exists");
+        if !expected {
             self.metrics.failures.with_label_values(&[self.operation]).inc();
         }
     }
@@ -227,32 +228,27 @@ impl Bucket for Instrumented {
 
     async fn get(&self, key: &str) -> Result<ObjectStream> {
         let timer = self.metrics.start("get");
-        let span = tracing::debug_span!("bucket_get", name = key);
-        timer.body(self.inner.get(key).instrument(span).await)
+        timer.body(self.inner.get(key).await)
     }
 
     async fn get_range(&self, key: &str, offset: u64, len: Option<u64>) -> Result<ObjectStream> {
         let timer = self.metrics.start("get_range");
-        let span = tracing::debug_span!("bucket_getrange", name = key, offset, length = len);
-        timer.body(self.inner.get_range(key, offset, len).instrument(span).await)
+        timer.body(self.inner.get_range(key, offset, len).await)
     }
 
     async fn attributes(&self, key: &str) -> Result<Attributes> {
         let timer = self.metrics.start("attributes");
-        let span = tracing::debug_span!("bucket_attributes", name = key);
-        timer.finish(self.inner.attributes(key).instrument(span).await)
+        timer.finish(self.inner.attributes(key).await)
     }
 
     async fn exists(&self, key: &str) -> Result<bool> {
         let timer = self.metrics.start("exists");
-        let span = tracing::debug_span!("bucket_exists", name = key);
-        timer.finish(self.inner.exists(key).instrument(span).await)
+        timer.finish(self.inner.exists(key).await)
     }
 
     async fn list(&self, dir: &str, options: ListOptions) -> Result<EntryStream> {
         let timer = self.metrics.start("iter");
-        let span = tracing::debug_span!("bucket_iter", dir);
-        match self.inner.list(dir, options).instrument(span).await {
+        match self.inner.list(dir, options).await {
             Ok(entries) => Ok(Listing { entries, timer }.boxed()),
             Err(e) => {
                 timer.failed(&e);
@@ -284,8 +280,7 @@ impl Bucket for Instrumented {
                 UploadBody::File(path)
             }
         };
-        let span = tracing::debug_span!("bucket_upload", name = key);
-        timer.finish(self.inner.upload(key, body).instrument(span).await)?;
+        timer.finish(self.inner.upload(key, body).await)?;
         timer.transferred(sent.load(std::sync::atomic::Ordering::Relaxed));
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         self.metrics.last_upload.set(now.as_secs_f64());
@@ -294,7 +289,6 @@ impl Bucket for Instrumented {
 
     async fn delete(&self, key: &str) -> Result<()> {
         let timer = self.metrics.start("delete");
-        let span = tracing::debug_span!("bucket_delete", name = key);
-        timer.finish(self.inner.delete(key).instrument(span).await)
+        timer.finish(self.inner.delete(key).await)
     }
 }

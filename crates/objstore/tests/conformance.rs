@@ -9,6 +9,7 @@ use objstore::memory::InMemory;
 use objstore::prefixed::prefixed;
 use objstore::retry::{Policy, Retrying};
 use objstore::testing::{Delayed, Fault, FaultStore, OperationKind, acceptance};
+use objstore::traced::Traced;
 use objstore::{Bucket as _, BucketExt as _, ErrorKind, SharedBucket};
 
 fn fault(operation: OperationKind, error: ErrorKind) -> Fault {
@@ -40,7 +41,8 @@ async fn wrappers() {
     acceptance(&Delayed::new(inner.clone(), Duration::ZERO)).await;
     acceptance(&Retrying::new(inner.clone(), patience())).await;
     let metrics = Metrics::new(&prometheus::Registry::new(), "x").unwrap();
-    acceptance(&Instrumented::new(inner, metrics)).await;
+    acceptance(&Instrumented::new(inner.clone(), metrics)).await;
+    acceptance(&Traced::new(inner)).await;
 }
 
 #[tokio::test]
@@ -165,6 +167,7 @@ async fn metrics_count() {
     bucket.upload_bytes("k", "12345".into()).await.unwrap();
     bucket.read("k").await.unwrap();
     assert!(bucket.read("missing").await.is_err());
+    assert!(bucket.read_range("missing", 0, 1).await.is_err());
     store.inject(fault(OperationKind::Exists, ErrorKind::Other));
     assert!(bucket.exists("k").await.is_err());
     let text = prometheus::TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
@@ -172,6 +175,7 @@ async fn metrics_count() {
         r#"operations_total{bucket="b",operation="get"} 2"#,
         r#"operations_total{bucket="b",operation="attributes"} 0"#,
         r#"operation_failures_total{bucket="b",operation="get"} 0"#,
+        r#"operation_failures_total{bucket="b",operation="get_range"} 1"#,
         r#"operation_failures_total{bucket="b",operation="exists"} 1"#,
         r#"operation_fetched_bytes_total{bucket="b",operation="get"} 5"#,
         r#"operation_transferred_bytes_sum{bucket="b",operation="upload"} 5"#,
