@@ -91,6 +91,7 @@ pub struct QueryOptions {
 #[derive(Clone, Debug, Default)]
 pub struct Engine {
     options: Arc<EngineOptions>,
+    pool: Option<Arc<rayon::ThreadPool>>,
 }
 
 /// The times a query is evaluated at.
@@ -113,6 +114,7 @@ pub enum Times {
 #[derive(Clone, Debug)]
 pub struct Query {
     pub(crate) engine: Arc<EngineOptions>,
+    pub(crate) pool: Option<Arc<rayon::ThreadPool>>,
     pub(crate) options: QueryOptions,
     pub(crate) text: Arc<[u8]>,
     /// Durations are resolved; positions are those of `text`.
@@ -130,9 +132,14 @@ pub struct Outcome {
 }
 
 impl Engine {
-    /// An engine.
+    /// An engine. Where its threads cannot be started it does with the caller's.
     pub fn new(options: EngineOptions) -> Self {
-        Engine { options: Arc::new(options) }
+        let pool = (options.threads > 1).then(|| {
+            let name = |i| format!("promql-{i}");
+            rayon::ThreadPoolBuilder::new().num_threads(options.threads).thread_name(name).build()
+        });
+        let pool = pool.and_then(Result::ok).map(Arc::new);
+        Engine { options: Arc::new(options), pool }
     }
 
     /// Its options.
@@ -194,7 +201,14 @@ impl Engine {
                 ast.resolve_durations(nanos(step), nanos(end.saturating_sub(start)))?;
             }
         }
-        Ok(Query { engine: self.options.clone(), options, text: Arc::from(text), ast: Arc::new(ast), times })
+        Ok(Query {
+            engine: self.options.clone(),
+            pool: self.pool.clone(),
+            options,
+            text: Arc::from(text),
+            ast: Arc::new(ast),
+            times,
+        })
     }
 }
 

@@ -49,7 +49,7 @@ impl Op for Filter {
 
     fn finish(&mut self, _more: &mut Vec<Row>, cx: &mut Cx<'_>) -> Result<(), QueryError> {
         cx.env.meter.release(self.build.charged);
-        self.build = Box::default();
+        *self.build = Build::default();
         Ok(())
     }
 }

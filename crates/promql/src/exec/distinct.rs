@@ -79,6 +79,10 @@ impl Distinct {
 }
 
 impl Op for Distinct {
+    fn is_gate(&self) -> bool {
+        true
+    }
+
     fn apply(&mut self, row: &mut Row, _more: &mut Vec<Row>, _cx: &mut Cx<'_>) -> Result<bool, QueryError> {
         let hash = row.labels.hash64();
         let fails = match self.strict {

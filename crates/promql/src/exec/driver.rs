@@ -11,17 +11,16 @@ use model::{Labels, Millis, Samples};
 use crate::annotations::{Annotation, Annotations};
 use crate::column::{Column, Steps};
 use crate::error::QueryError;
-use crate::exec::counts::strip_buckets;
+use crate::exec::batch;
+use crate::exec::counts::{Reading, strip_buckets};
 use crate::exec::ledger::Ledger;
 use crate::exec::lift::Lift;
 use crate::exec::op::{Cx, Env, Row, Slots};
+use crate::exec::pipe::{End, Pipe};
 use crate::functions::Param;
 use crate::parse::NodeId;
-use crate::plan::{Flow, Select, Source, Staged};
+use crate::plan::{Flow, Select, Source};
 use crate::storage::{Queryable, SeriesSet};
-
-/// Where a flow's rows end. Takes the row apart as it likes.
-pub(crate) type End<'e> = &'e mut dyn FnMut(&mut Row, &mut Cx<'_>) -> Result<(), QueryError>;
 
 /// Moves rows.
 pub(crate) struct Driver<'r> {
@@ -38,68 +37,6 @@ pub(crate) struct Driver<'r> {
     pub ledger: Option<Ledger>,
     /// The selections, started, each until it is read.
     pub sets: Vec<Option<Box<dyn SeriesSet>>>,
-}
-
-/// A flow's operators with the rows that wait between them.
-struct Pipe {
-    ops: Vec<Staged>,
-    notes: Vec<Annotations>,
-    more: Vec<Row>,
-    /// Rows and the operator each waits for; the last is next.
-    waiting: Vec<(usize, Row)>,
-}
-
-impl Pipe {
-    fn open(ops: Vec<Staged>, cx: &mut Cx<'_>) -> Result<Pipe, QueryError> {
-        let notes = vec![Annotations::default(); ops.len()];
-        let mut pipe = Pipe { ops, notes, more: Vec::new(), waiting: Vec::new() };
-        for (staged, notes) in pipe.ops.iter_mut().zip(&mut pipe.notes) {
-            staged.op.open(&mut cx.with(notes))?;
-        }
-        Ok(pipe)
-    }
-
-    /// Takes `row` through the operators from `from` on, with all rows that spring from it.
-    fn push(&mut self, from: usize, row: &mut Row, cx: &mut Cx<'_>, end: End<'_>) -> Result<(), QueryError> {
-        self.through(from, row, cx, end)?;
-        while let Some((from, mut row)) = self.waiting.pop() {
-            self.through(from, &mut row, cx, end)?;
-        }
-        Ok(())
-    }
-
-    fn through(
-        &mut self,
-        from: usize,
-        row: &mut Row,
-        cx: &mut Cx<'_>,
-        end: End<'_>,
-    ) -> Result<(), QueryError> {
-        for at in from..self.ops.len() {
-            let mut own = cx.with(&mut self.notes[at]);
-            let goes_on = self.ops[at].op.apply(row, &mut self.more, &mut own)?;
-            let waiting = self.more.drain(..).rev().map(|row| (at + 1, row));
-            self.waiting.extend(waiting);
-            if !goes_on {
-                return Ok(());
-            }
-        }
-        end(row, cx)
-    }
-
-    /// Ends every operator in turn.
-    fn finish(&mut self, cx: &mut Cx<'_>, end: End<'_>) -> Result<(), QueryError> {
-        for at in 0..self.ops.len() {
-            let mut rows = Vec::new();
-            let mut own = cx.with(&mut self.notes[at]);
-            self.ops[at].op.finish(&mut rows, &mut own)?;
-            for mut row in rows {
-                cx.env.interrupt.check()?;
-                self.push(at + 1, &mut row, cx, end)?;
-            }
-        }
-        Ok(())
-    }
 }
 
 impl Driver<'_> {
@@ -167,17 +104,42 @@ impl Driver<'_> {
             true => select.lift.reading(steps, self.env.lookback),
             false => None,
         };
+        let mut notes = Annotations::default();
+        match (self.env.pool.clone(), &self.ledger) {
+            (Some(pool), None) => {
+                let what = (select, reading.as_ref(), steps);
+                batch::run(self, &pool, &mut *set, what, pipe, end, &mut notes)?;
+            }
+            _ => self.one_by_one(&mut *set, (select, reading.as_ref(), steps), pipe, end, &mut notes)?,
+        }
+        for text in set.warnings() {
+            notes.add(Annotation::storage(text));
+        }
+        self.note(select.node, notes);
+        Ok(())
+    }
+}
+
+impl Driver<'_> {
+    /// Reads a selection in this thread.
+    fn one_by_one(
+        &mut self,
+        set: &mut dyn SeriesSet,
+        (select, reading, steps): (&Select, Option<&Reading>, Steps),
+        pipe: &mut Pipe,
+        end: End<'_>,
+        notes: &mut Annotations,
+    ) -> Result<(), QueryError> {
         let mut samples = Samples::default();
         let mut row = Row::default();
-        let mut notes = Annotations::default();
         loop {
             self.env.interrupt.check()?;
-            let Some(labels) = set.next(&mut samples)? else { break };
-            if let Some(reading) = &reading {
+            let Some(labels) = set.next(&mut samples)? else { return Ok(()) };
+            if let Some(reading) = reading {
                 strip_buckets(&mut samples, reading);
             }
             let ledger = self.ledger.as_mut();
-            let cx = &mut Cx { env: self.env, slots: &mut self.slots, notes: &mut notes, ledger };
+            let cx = &mut Cx { env: self.env, slots: &mut self.slots, notes: &mut *notes, ledger };
             let any = select.lift.lift(labels, &mut samples, steps, &mut row, cx.env, cx.notes)?;
             if let Some(ledger) = cx.ledger.as_deref_mut() {
                 select.count(ledger, &samples, &row.column, self.env.lookback)?;
@@ -186,11 +148,6 @@ impl Driver<'_> {
                 pipe.push(0, &mut row, cx, end)?;
             }
         }
-        for text in set.warnings() {
-            notes.add(Annotation::storage(text));
-        }
-        self.note(select.node, notes);
-        Ok(())
     }
 }
 

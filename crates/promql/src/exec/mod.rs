@@ -4,6 +4,7 @@
 //! selection is started before the first is read, and the caller's account holds nothing of a run that
 //! has ended. Read `op`, then `driver`.
 
+mod batch;
 pub(crate) mod counts;
 pub(crate) mod distinct;
 pub(crate) mod driver;
@@ -13,6 +14,7 @@ pub(crate) mod lift;
 pub(crate) mod merge;
 pub(crate) mod meter;
 pub(crate) mod op;
+pub(crate) mod pipe;
 mod reckon;
 pub(crate) mod result;
 pub(crate) mod vector;
@@ -50,6 +52,7 @@ pub(crate) fn run(query: &Query, store: &dyn Queryable, sink: &mut dyn Sink) -> 
     let program = compile(query, lookback)?;
     let env = Env::new(
         query.engine.clone(),
+        query.pool.clone(),
         lookback,
         query.options.interrupt.clone(),
         Meter::new(query.options.account.clone()),
@@ -109,7 +112,7 @@ impl Driver<'_> {
                 self.slots.put(slot, Slot::Rows(rows));
             }
             Step::Info(flow, info, slot) => {
-                let rows = self.info(flow, info)?;
+                let rows = self.info(flow, *info)?;
                 self.slots.put(slot, Slot::Rows(rows));
             }
             Step::Single(flow, slot) => {

@@ -49,6 +49,8 @@ pub(crate) struct Env {
     pub interrupt: Interrupt,
     /// What memory is charged to.
     pub meter: Meter,
+    /// Threads for what can be done in parallel.
+    pub pool: Option<Arc<rayon::ThreadPool>>,
     /// Whether a row had labels whose order changes when names are dropped.
     untidy: AtomicBool,
 }
@@ -57,11 +59,12 @@ impl Env {
     /// Of a run.
     pub(crate) fn new(
         options: Arc<EngineOptions>,
+        pool: Option<Arc<rayon::ThreadPool>>,
         lookback: Millis,
         interrupt: Interrupt,
         meter: Meter,
     ) -> Self {
-        Env { options, lookback, interrupt, meter, untidy: AtomicBool::new(false) }
+        Env { options, pool, lookback, interrupt, meter, untidy: AtomicBool::new(false) }
     }
 
     /// Looks at labels whose metric name is about to be dropped: labels that sort before it, and the
@@ -189,6 +192,11 @@ pub(crate) trait Op: Send {
         None
     }
 
+    /// Whether it only looks at rows: nothing is ever put into `more`, and nothing comes at the end.
+    fn is_gate(&self) -> bool {
+        false
+    }
+
     /// Takes the next row. Returns whether `row` goes on; rows put into `more` go on after it.
     fn apply(&mut self, row: &mut Row, more: &mut Vec<Row>, cx: &mut Cx<'_>) -> Result<bool, QueryError>;
 
@@ -203,6 +211,11 @@ pub(crate) trait Map: Send + Sync {
     /// As [`Op::open`].
     fn open(&mut self, _cx: &mut Cx<'_>) -> Result<(), QueryError> {
         Ok(())
+    }
+
+    /// Whether it takes long enough to be worth a thread.
+    fn is_heavy(&self) -> bool {
+        false
     }
 
     /// Changes `row` and returns whether it goes on.

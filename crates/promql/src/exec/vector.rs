@@ -68,6 +68,10 @@ impl Element {
 }
 
 impl Map for Element {
+    fn is_heavy(&self) -> bool {
+        true
+    }
+
     fn open(&mut self, cx: &mut Cx<'_>) -> Result<(), QueryError> {
         self.params = self.args.iter().map(|a| (*cx.slots.scalar(*a)).clone()).collect();
         Ok(())
@@ -168,6 +172,10 @@ impl OverSubquery {
 }
 
 impl Map for OverSubquery {
+    fn is_heavy(&self) -> bool {
+        true
+    }
+
     fn map(&self, row: &mut Row, env: &Env, notes: &mut Annotations) -> Result<bool, QueryError> {
         let samples = samples_of(std::mem::take(&mut row.column), self.inner);
         self.eval(row, &samples, env, notes)

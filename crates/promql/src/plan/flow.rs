@@ -153,7 +153,7 @@ pub(crate) enum Step {
     /// Computes a scalar.
     Scalar(ScalarStep, Steps, SlotId),
     /// Adds the labels of info series to the rows of a flow.
-    Info(Flow, InfoStep, SlotId),
+    Info(Flow, Box<InfoStep>, SlotId),
 }
 
 /// A call of `info()`.
@@ -198,20 +198,20 @@ impl ScalarStep {
 
     /// The value at each step.
     pub(crate) fn compute(&self, steps: Steps, value: impl Fn(Scalar) -> Arc<Param>) -> Param {
-        let (a, b, f): (Scalar, Scalar, Box<dyn Fn(f64, f64) -> f64>) = match *self {
-            ScalarStep::Time => {
-                return each(steps, |i| steps.at(i) as f64 / 1000.0);
-            }
-            ScalarStep::Binary(op, l, r) => (l, r, Box::new(move |l, r| scalar_op(op, l, r))),
-            ScalarStep::Negate(of) => (of, of, Box::new(|v, _| -v)),
-            ScalarStep::MinOf(a, b) => (a, b, Box::new(math::min)),
-            ScalarStep::MaxOf(a, b) => (a, b, Box::new(math::max)),
-        };
-        let (a, b) = (value(a), value(b));
-        match (&*a, &*b) {
-            (Param::Const(a), Param::Const(b)) => Param::Const(f(*a, *b)),
-            (a, b) => each(steps, |i| f(a.at(i), b.at(i))),
+        match *self {
+            ScalarStep::Time => each(steps, |i| steps.at(i) as f64 / 1000.0),
+            ScalarStep::Binary(op, l, r) => both(steps, &value(l), &value(r), |l, r| scalar_op(op, l, r)),
+            ScalarStep::Negate(of) => both(steps, &value(of), &Param::Const(0.0), |v, _| -v),
+            ScalarStep::MinOf(a, b) => both(steps, &value(a), &value(b), math::min),
+            ScalarStep::MaxOf(a, b) => both(steps, &value(a), &value(b), math::max),
         }
+    }
+}
+
+fn both(steps: Steps, a: &Param, b: &Param, f: impl Fn(f64, f64) -> f64) -> Param {
+    match (a, b) {
+        (Param::Const(a), Param::Const(b)) => Param::Const(f(*a, *b)),
+        (a, b) => each(steps, |i| f(a.at(i), b.at(i))),
     }
 }
 

@@ -35,7 +35,7 @@ impl Compiler<'_> {
         let flow = self.rows(args[0])?;
         let slot = self.slot();
         let mut next = Flow { node: id, one_name: flow.one_name, ..Flow::new(Source::Slot(slot), steps) };
-        self.steps.push(Step::Info(flow, InfoStep { call, selection, lift, what }, slot));
+        self.steps.push(Step::Info(flow, Box::new(InfoStep { call, selection, lift, what }), slot));
         next.then(Distinct::per_step(true));
         Ok(Part::Rows(next))
     }
