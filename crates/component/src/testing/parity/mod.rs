@@ -36,11 +36,14 @@ pub struct Exceptions(Vec<Exception>);
 
 /// The kinds that an entry may have.
 const KINDS: [&str; 4] = ["ignored", "different", "absent", "added"];
+/// The tables that an entry may be for.
+const TABLES: [&str; 3] = ["flag", "metric", "endpoint"];
 
 impl Exceptions {
-    /// Reads `[[flag]]` and `[[metric]]` entries of `name`, `kind` and `reason`, each on a line of its
-    /// own. A metric's name may end with `*`. Kinds: `ignored` (accepted without effect), `different`
-    /// (than upstream), `absent` (here), `added` (here).
+    /// Reads `[[flag]]`, `[[metric]]` and `[[endpoint]]` entries of `name`, `kind` and `reason`, each on
+    /// a line of its own. A metric's name may end with `*`, and labels behind it are for the reader.
+    /// Kinds: `ignored` (accepted without effect), `different` (than upstream, or works otherwise),
+    /// `absent` (here), `added` (here).
     ///
     /// # Errors
     /// The entry that lacks something.
@@ -59,7 +62,7 @@ impl Exceptions {
                     .ok_or_else(|| format!("[[{table}]] {fields:?}: {name} is missing"))
             };
             let (name, kind, _reason) = (field("name")?, field("kind")?, field("reason")?);
-            if !KINDS.contains(&kind.as_str()) || !["flag", "metric"].contains(&table) {
+            if !KINDS.contains(&kind.as_str()) || !TABLES.contains(&table) {
                 return Err(format!("[[{table}]] {name}: {kind} is none of {KINDS:?}"));
             }
             fields.clear();
@@ -84,9 +87,10 @@ impl Exceptions {
     /// Whether a difference of this kind is excused.
     fn excuses(&self, table: &str, name: &str, kind: &str) -> bool {
         let fits = |e: &&Exception| {
-            let named = match e.name.strip_suffix('*') {
+            let own = e.name.split('{').next().unwrap_or("");
+            let named = match own.strip_suffix('*') {
                 Some(prefix) => name.starts_with(prefix),
-                None => name == e.name,
+                None => name == own,
             };
             e.table == table && e.kind == kind && named
         };
@@ -96,8 +100,10 @@ impl Exceptions {
         any
     }
 
-    /// A text for each entry of `table`, of one of `kinds`, that excused nothing.
-    fn unused(&self, table: &str, kinds: &[&str]) -> Vec<String> {
+    /// A text for each entry of `table` that excused nothing; what is different or ignored may be so in a
+    /// way that is not compared.
+    fn unused(&self, table: &str) -> Vec<String> {
+        let kinds = ["absent", "added"];
         let unused =
             self.0.iter().filter(|e| e.table == table && kinds.contains(&e.kind.as_str()) && !e.used.get());
         unused.map(|e| format!("exception for {table} {}: nothing is {}", e.name, e.kind)).collect()
@@ -116,8 +122,8 @@ mod tests {
         assert!(!exceptions.excuses("flag", "go_x", "absent"));
         assert!(exceptions.excuses("metric", "go_x", "absent"));
         assert!(!exceptions.excuses("flag", "a", "added"));
-        assert_eq!(exceptions.unused("flag", &KINDS), ["exception for flag a: nothing is absent"]);
-        assert_eq!(exceptions.unused("metric", &KINDS), Vec::<String>::new());
+        assert_eq!(exceptions.unused("flag"), ["exception for flag a: nothing is absent"]);
+        assert_eq!(exceptions.unused("metric"), Vec::<String>::new());
         for bad in [
             "[[flag]]\nname = \"a\"\nkind = \"absent\"",
             "[[flag]]\nname=\"a\"\nkind=\"odd\"\nreason=\"r\"",
