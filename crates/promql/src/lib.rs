@@ -12,7 +12,6 @@ pub mod column;
 pub mod engine;
 mod error;
 mod exec;
-#[allow(dead_code, unused_imports, reason = "the engine calls it")]
 mod functions;
 mod interrupt;
 pub mod parse;

@@ -1,22 +1,11 @@
-//! The orders of `sort`, `sort_desc`, `sort_by_label` and `sort_by_label_desc`.
+//! The order of `sort_by_label` and `sort_by_label_desc`.
 //!
-//! Holds comparators. It knows no vector. Invariant: NaN comes last in both orders of values; label
-//! values compare naturally, runs of digits as numbers, and the whole label set settles ties.
+//! Holds the comparator. It knows no vector. Invariant: label values compare naturally, runs of digits
+//! as numbers, and the whole label set settles ties.
 
 use std::cmp::Ordering;
 
 use model::Labels;
-
-/// The order of `sort` (or, descending, `sort_desc`).
-pub(crate) fn by_value(a: f64, b: f64, descending: bool) -> Ordering {
-    match (a.is_nan(), b.is_nan()) {
-        (false, false) => {
-            let order = a.partial_cmp(&b).unwrap_or(Ordering::Equal);
-            if descending { order.reverse() } else { order }
-        }
-        (a, b) => a.cmp(&b),
-    }
-}
 
 /// The order of `sort_by_label` (or, descending, `sort_by_label_desc`).
 pub(crate) fn by_labels<S: AsRef<str>>(a: &Labels, b: &Labels, names: &[S], descending: bool) -> Ordering {
@@ -72,16 +61,6 @@ pub(crate) fn natural_less(a: &str, b: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn values_sort_with_nan_last() {
-        let mut v = [3.0, f64::NAN, 1.0, 2.0];
-        v.sort_by(|a, b| by_value(*a, *b, false));
-        assert_eq!(v[..3], [1.0, 2.0, 3.0]);
-        v.sort_by(|a, b| by_value(*a, *b, true));
-        assert_eq!(v[..3], [3.0, 2.0, 1.0]);
-        assert!(v[3].is_nan());
-    }
 
     #[test]
     fn digits_compare_as_numbers() {

@@ -18,8 +18,6 @@ pub(super) struct Window {
     pub(super) step: usize,
     /// Start of the window proper, exclusive.
     pub(super) start: Millis,
-    /// End of the window proper, inclusive.
-    pub(super) end: Millis,
 }
 
 /// Moves `at` forward to the first time behind `t`.
@@ -48,7 +46,7 @@ impl Windows {
             hi = advance(ts, hi, end + after);
             lo = advance(&ts[..hi], lo, start - before);
             if lo < hi {
-                visit(Window { step, start, end }, lo..hi);
+                visit(Window { step, start }, lo..hi);
             }
         }
     }

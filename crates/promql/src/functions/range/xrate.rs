@@ -59,8 +59,8 @@ pub(super) fn eval(
         ts.extend(buffer.held.iter().map(|i| samples.ts[*i]));
         values.clear();
         values.extend(buffer.held.iter().map(|i| samples.values[*i]));
-        let reach =
-            Reach { ts: &ts, values: &values, start, end, range: ctx.windows.range, appeared: samples.ts[0] };
+        let range = ctx.windows.range;
+        let reach = Reach { ts: &ts, values: &values, start, end, range, appeared };
         out.set(step, reach.eval(mode));
     }
     Ok(())
