@@ -78,9 +78,11 @@ fn page(now: i64) -> String {
     let n = t.div_euclid(2000);
     let mut out = String::from("# TYPE shop_orders_total counter\n");
     for (shop, pace) in [("north", 3), ("south", 7)] {
-        // A counter that starts anew every now and then.
-        let _ = writeln!(out, "shop_orders_total{{shop=\"{shop}\"}} {} {t}", n.rem_euclid(53) * pace);
+        let _ = writeln!(out, "shop_orders_total{{shop=\"{shop}\"}} {} {t}", n.rem_euclid(1 << 20) * pace);
     }
+    // Starts anew every now and then.
+    out.push_str("# TYPE shop_batches_total counter\n");
+    let _ = writeln!(out, "shop_batches_total {} {t}", n.rem_euclid(23));
     out.push_str("# TYPE shop_temperature gauge\n");
     let _ = writeln!(out, "shop_temperature {} {t}", 20.0 + (n as f64).sin());
     out
@@ -94,6 +96,6 @@ mod tests {
     fn a_page_stays_the_same_for_two_seconds_and_is_never_ahead() {
         assert_eq!(page(10_500), page(12_499));
         assert_ne!(page(12_499), page(12_500));
-        assert!(page(10_499).contains("} 12 8500\n"), "{}", page(10_499));
+        assert!(page(10_499).contains("shop_batches_total 4 8500\n"), "{}", page(10_499));
     }
 }
