@@ -13,7 +13,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use component::discovery::endpoints::{Source, Static};
 use component::discovery::files::Files;
-use component::discovery::{Kind, Provider, Target};
+use component::discovery::{Kind, Provider, Resolve, SystemResolver, Target};
 use component::flags::groups::GrpcClient;
 use component::metrics::IntCounter;
 use component::{Env, grpc, metrics};
@@ -75,6 +75,20 @@ impl Discovery {
     /// # Errors
     /// Configuration that does not hold together, or metrics that are registered already.
     pub fn new(args: &Args, client: &GrpcClient, env: &Env) -> anyhow::Result<Self> {
+        let resolver = || SystemResolver::new(Kind::from_flag(&args.dns_resolver));
+        Self::with_resolvers(args, client, env, [Box::new(resolver()), Box::new(resolver())])
+    }
+
+    /// As [`Discovery::new`], with the resolvers of names and of groups.
+    ///
+    /// # Errors
+    /// As [`Discovery::new`].
+    pub fn with_resolvers(
+        args: &Args,
+        client: &GrpcClient,
+        env: &Env,
+        [names, groups]: [Box<dyn Resolve>; 2],
+    ) -> anyhow::Result<Self> {
         let flags = Static {
             endpoints: args.endpoints.clone(),
             groups: args.groups.clone(),
@@ -83,9 +97,8 @@ impl Discovery {
         };
         let source = Source::load(args.sd_config.clone(), flags)?;
         let files = Files::new(&args.sd_files)?;
-        let kind = Kind::from_flag(&args.dns_resolver);
-        let names = Provider::new(&env.registry, "thanos_query_endpoints", kind)?;
-        let groups = Provider::new(&env.registry, "thanos_query_endpoint_groups", kind)?;
+        let names = Provider::with_resolver(&env.registry, "thanos_query_endpoints", names)?;
+        let groups = Provider::with_resolver(&env.registry, "thanos_query_endpoint_groups", groups)?;
         let duplicates = metrics::counter(
             &env.registry,
             "thanos_query_duplicated_endpoint_addresses_total",

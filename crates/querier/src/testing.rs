@@ -236,3 +236,55 @@ pub(crate) fn chunk(points: &[(Millis, f64)]) -> AggrChunk {
 pub(crate) fn series(text: &str, chunks: &[&[(Millis, f64)]]) -> Series {
     Series { labels: labels(text), chunks: chunks.iter().map(|points| chunk(points)).collect() }
 }
+
+/// Configuration by command line words.
+pub(crate) fn config(words: &[&str]) -> crate::config::Config {
+    use component::flags::{self, Args as _, Verb};
+    let verbs = [Verb { name: "query", about: "", flags: flags::specs::<crate::Args>() }];
+    let words: Vec<String> =
+        std::iter::once("query").chain(words.iter().copied()).map(str::to_owned).collect();
+    let parsed = flags::parse(&[], &verbs, &words).unwrap();
+    let read = flags::read(&parsed, |d| crate::Args::declare(d)).unwrap();
+    crate::config::Config::new(&read.values).unwrap()
+}
+
+/// An API over `fakes`, with these flags and memory.
+pub(crate) async fn api(fakes: Vec<Arc<Fake>>, words: &[&str], budget: Arc<Budget>) -> Arc<crate::api::Api> {
+    let config = config(words);
+    let registry = Registry::new();
+    let endpoints = endpoints(fakes).await;
+    let limits = Limits { response_timeout: config.response_timeout, labels_timeout: config.timeout };
+    let selector = config.selector_labels.clone();
+    let tsdbs = TsdbSelector::default();
+    let proxy = Proxy::new(endpoints.clone(), selector, tsdbs, limits, budget.clone(), &registry).unwrap();
+    let telemetry = crate::args::Telemetry { seconds: vec![1.0], samples: vec![10.0], series: vec![10.0] };
+    let suspects = proxy.clone();
+    let stores = Arc::new(crate::queryable::Stores {
+        store: Arc::new(proxy.clone()),
+        suspects: Box::new(move |series, mint, maxt| suspects.suspects(series, mint, maxt)),
+        runtime: tokio::runtime::Handle::current(),
+        max_selects: config.max_concurrent_select,
+        selects: None,
+        algorithm: config.dedup,
+    });
+    let step = config.evaluation_interval;
+    let engine = promql::Engine::new(promql::EngineOptions {
+        parser: config.syntax,
+        default_step: Arc::new(move |_| step),
+        ..Default::default()
+    });
+    let gate = component::gate::Gate::new(config.max_concurrent, None);
+    let metrics = crate::metrics::Metrics::new(&registry, &telemetry, None).unwrap();
+    let evaluator =
+        crate::api::evaluate::Evaluator::new(engine, stores, gate, budget, metrics, None, config.timeout);
+    Arc::new(crate::api::Api {
+        evaluator,
+        proxy,
+        endpoints,
+        clock: Arc::new(component::clock::ManualClock::at(1_000_000)),
+        runtime: tokio::runtime::Handle::current(),
+        flags: vec![("query.timeout".to_owned(), "2m".to_owned())],
+        started: 0,
+        config,
+    })
+}

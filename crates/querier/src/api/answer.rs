@@ -278,6 +278,3 @@ impl Sink for Answer {
         self.end_item()
     }
 }
-
-#[cfg(test)]
-mod tests;

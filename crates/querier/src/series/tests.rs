@@ -63,13 +63,13 @@ fn replicas_are_followed_one_at_a_time() {
     let replica = |offset: Millis| -> Vec<(Millis, f64)> {
         (0..20).map(|i| (i * 30_000 + offset, offset as f64)).collect()
     };
-    let chunks = [chunk(&replica(0)), chunk(&replica(7_000))];
+    let chunks = [chunk(&replica(0)), chunk(&replica(3_000))];
     let mut penalty = Decoder::new("", Some(Algorithm::Penalty));
     assert_eq!(decoded(&mut penalty, &chunks, ALL), replica(0));
     let chain = decoded(&mut Decoder::new("", Some(Algorithm::Chain)), &chunks, ALL);
-    assert_eq!((chain.len(), chain[0], chain[1]), (40, (0, 0.0), (7_000, 7_000.0)));
+    assert_eq!((chain.len(), chain[0], chain[1]), (40, (0, 0.0), (3_000, 3_000.0)));
     // The columns are used again for the next series.
-    assert_eq!(decoded(&mut penalty, &chunks[1..], ALL), replica(7_000));
+    assert_eq!(decoded(&mut penalty, &chunks[1..], ALL), replica(3_000));
     assert_eq!(decoded(&mut penalty, &[], ALL), []);
 }
 
