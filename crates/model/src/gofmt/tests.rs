@@ -1,3 +1,5 @@
+//! Tests of `gofmt`.
+
 use super::*;
 
 #[test]

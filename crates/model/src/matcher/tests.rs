@@ -1,3 +1,5 @@
+//! Tests of `matcher`.
+
 use super::pattern::Pattern;
 use super::*;
 use crate::regexp::{Regexp, parse};

@@ -1,3 +1,5 @@
+//! Tests of `regexp`.
+
 use super::*;
 
 fn error(pattern: &str) -> String {

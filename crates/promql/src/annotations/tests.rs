@@ -1,3 +1,5 @@
+//! Tests of `annotations`.
+
 use super::*;
 
 fn span(at: usize) -> Span {

@@ -1,3 +1,5 @@
+//! Tests of `codec`.
+
 use proptest::prelude::*;
 use storeapi_proto::thanos;
 

@@ -1,3 +1,5 @@
+//! Tests of `endpoints`.
+
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use storeapi_proto::info::StoreInfo;

@@ -1,3 +1,5 @@
+//! Tests of `merge`.
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;

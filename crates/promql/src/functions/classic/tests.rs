@@ -1,3 +1,5 @@
+//! Tests of `classic`.
+
 use std::sync::Arc;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Tests of `element`.
+
 use std::sync::Arc;
 
 use model::{FloatHistogram, Span};

@@ -1,3 +1,5 @@
+//! Tests of `info`.
+
 use super::*;
 
 fn labels(text: &str) -> Labels {

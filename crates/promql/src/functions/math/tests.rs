@@ -1,3 +1,5 @@
+//! Tests of `math`.
+
 use super::*;
 
 /// Lines `name argument… result`, floats as hexadecimal bits, written by Go 1.26 on amd64.
