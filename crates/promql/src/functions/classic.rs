@@ -72,7 +72,6 @@ pub(crate) fn eval(
     for native in &natives {
         resolve(native, &mut classics, ctx, input);
     }
-    let mut out = Vec::new();
     let parts: Vec<Part<'_>> = match function {
         HistogramFunction::Quantile(q, _) => vec![Part::Quantile(q, None)],
         HistogramFunction::Quantiles(label, qs) => {
@@ -81,19 +80,21 @@ pub(crate) fn eval(
         HistogramFunction::Fraction(lower, upper) => vec![Part::Fraction(lower, upper)],
     };
     let mut forced = ForcedSteps::default();
+    // One quantile after the other, native histograms first: the order of an instant query.
+    let mut outs = vec![Vec::new(); parts.len()];
     for native in &natives {
         let blocked = native.classic.map_or(&[][..], |c| &classics[c].steps);
-        for part in &parts {
-            part.natives(ctx, &input[native.series], blocked, &mut out);
+        for (part, out) in parts.iter().zip(&mut outs) {
+            part.natives(ctx, &input[native.series], blocked, out);
         }
     }
     for (at, classic) in classics.iter().enumerate() {
         let blocked: Vec<&Column> =
             natives.iter().filter(|n| n.classic == Some(at)).map(|n| &input[n.series].1).collect();
-        evaluate(&parts, ctx, classic, &blocked, input, &mut forced, &mut out);
+        evaluate(&parts, ctx, classic, &blocked, input, &mut forced, &mut outs);
     }
     forced.write(ctx);
-    out
+    outs.concat()
 }
 
 /// Notes every quantile out of range, whether there is data or not.
@@ -255,7 +256,7 @@ fn evaluate(
     natives: &[&Column],
     input: &[(Labels, Column)],
     forced: &mut ForcedSteps,
-    out: &mut Vec<(Labels, Column)>,
+    outs: &mut [Vec<(Labels, Column)>],
 ) {
     let metric = if ctx.keep_names { classic.labels.metric_name() } else { "" };
     let steps = ctx.steps.count;
@@ -283,7 +284,7 @@ fn evaluate(
             rows.set(step, value);
         }
     }
-    rows.into_iter().for_each(|rows| rows.finish(out));
+    rows.into_iter().zip(outs).for_each(|(rows, out)| rows.finish(out));
 }
 
 /// The result columns of one histogram: one, or (quantiles that vary over time) one a quantile.
