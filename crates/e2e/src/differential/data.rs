@@ -240,9 +240,12 @@ impl Maker {
             }
         }
         // Falling counts, a bound that is none, no +Inf, and a single bucket.
-        for (of, les) in
-            [("fall", &["1", "2", "4", "+Inf"][..]), ("noinf", &["1", "2"]), ("bad", &["x", "+Inf"])]
-        {
+        for (of, les) in [
+            ("fall", &["1", "2", "4", "+Inf"][..]),
+            ("noinf", &["1", "2"]),
+            ("bad", &["x", "+Inf"]),
+            ("odd", &["0x1", "2.0", "5e0", "inf"]),
+        ] {
             for (b, le) in les.iter().enumerate() {
                 self.floats("bad_bucket", &[("of", of), ("le", le)], |rng, i| {
                     Some((i * (b + 1)) as f64 - if b == 2 { rng.below(2 * i + 1) as f64 } else { 0.0 })

@@ -57,7 +57,7 @@ pub(super) fn values(label: &str) -> &'static [&'static str] {
         "i" => &["1", "7", "12", "23"],
         "kind" => &["nan", "inf", "zeros", "sometimes", "huge", "cancel"],
         "le" => &["1", "+Inf"],
-        "of" => &["fall", "noinf"],
+        "of" => &["fall", "noinf", "odd"],
         "__type__" => &["counter", "gauge"],
         "version" => &["1", "2", "1.0", "1.1"],
         _ => &["other"],

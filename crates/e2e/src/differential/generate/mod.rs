@@ -44,7 +44,29 @@ impl Generator {
             (start + step * self.rng.between(0, 16) + more, step)
         });
         let lookback = self.rng.chance(5).then(|| *self.rng.pick(&[1000, 60_000, 900_000]));
-        Request { expr: self.root(), start, range, lookback }
+        let mut expr = self.root();
+        if self.rng.chance(6) {
+            expr = self.spread(&expr);
+        }
+        Request { expr, start, range, lookback }
+    }
+
+    /// The same over several lines, for the positions of annotations.
+    fn spread(&mut self, expr: &str) -> String {
+        let mut out = String::new();
+        for (i, part) in expr.split(' ').enumerate() {
+            let quoted = out.matches('"').count() % 2 == 1;
+            out.push_str(match self.rng.below(6) {
+                _ if i == 0 => "",
+                _ if quoted => " ",
+                0 => "\n",
+                1 => "  ",
+                2 => " # as is \n\t",
+                _ => " ",
+            });
+            out.push_str(part);
+        }
+        out
     }
 
     fn time(&mut self) -> Millis {

@@ -81,7 +81,12 @@ impl Generator {
             (88..91, _) => self.label_function(depth - 1, kind),
             (91..94, Kind::Any | Kind::Float) => self.histogram_function(depth - 1),
             (94..95, Kind::Any | Kind::Float) => self.absent(depth - 1),
-            (95..97, Kind::Any | Kind::Float) => self.info(),
+            (95..96, _) => {
+                let v = self.vector(depth - 1, kind);
+                let name = self.rng.word(&["sort", "sort_desc"]);
+                V { text: format!("{name}({})", v.text), atom: true, ..v }
+            }
+            (96..97, Kind::Any | Kind::Float) => self.info(),
             (97..98, Kind::Any | Kind::Float) => {
                 V::new(format!("vector({})", self.scalar(depth)), &[], Kind::Float)
             }
@@ -146,11 +151,11 @@ impl Generator {
             return out;
         }
         if self.rng.chance(12) {
-            let at = ["start()", "end()", "1792630800", "1792634400.5", "1792637000"];
+            let at = ["start()", "end()", "1792630800", "1792634400.5", "1792637000", "1792628000.001"];
             out.push_str(&format!(" @ {}", self.rng.pick(&at)));
         }
         if self.rng.chance(15) {
-            let offset = ["5m", "1m", "-2m", "30s", "1h", "(step() + 1m)", "0.5"];
+            let offset = ["5m", "1m", "-2m", "30s", "1h", "(step() + 1m)", "0.5", "-1h", "1ms", "17s3ms"];
             out.push_str(&format!(" offset {}", self.rng.pick(&offset)));
         }
         out
@@ -354,7 +359,8 @@ impl Generator {
     fn label_function(&mut self, depth: usize, kind: Kind) -> V {
         let v = self.vector(depth, kind);
         let from = v.by.first().copied().unwrap_or("job");
-        let text = match self.rng.below(4) {
+        let text = match self.rng.below(5) {
+            4 => format!("label_replace({}, \"{from}\", \"$1\", \"{from}\", \"(?i:(.*))\")", v.text),
             0 => format!("label_join({}, \"joined\", \"-\", \"{from}\", \"zone\")", v.text),
             1 => format!("label_replace({}, \"copy\", \"$1\", \"{from}\", \"(.).*\")", v.text),
             2 => format!("label_replace({}, \"new\", \"n-${{rest}}\", \"{from}\", \"(?P<rest>.+)\")", v.text),
@@ -604,6 +610,15 @@ impl Generator {
         let fill = if self.rng.chance(8) && !histograms { " fill(3)" } else { "" };
         let (by, kind) = (lhs.by.clone(), lhs.kind);
         let include = if on.contains(&include) || include == "absent_label" { "" } else { include };
+        if self.rng.chance(15) && ["job", "instance"].iter().all(|l| lhs.by.contains(l)) {
+            let (one, label) = *self.rng.pick(&[
+                ("build_info", "rev"),
+                ("build_info", "rev, other"),
+                ("max by (job, instance, host) (target_info)", "host"),
+            ]);
+            let text = format!("{} {op} on (job, instance) group_left ({label}) {one}", lhs.atom());
+            return V { text, by, kind, atom: false };
+        }
         let text = if self.rng.chance(50) {
             format!("{} {op} on ({on_text}) group_left ({include}){fill} {}", lhs.atom(), one.atom())
         } else {
