@@ -13,8 +13,8 @@ use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 use prometheus::IntCounter;
 use tokio::time::Sleep;
+use tonic::Status;
 use tonic::body::Body;
-use tonic::{Code, Status};
 
 use super::frames::Counter;
 use super::instrument::Observation;
@@ -60,13 +60,6 @@ impl http_body::Body for Counted {
     }
 }
 
-/// The code in a head or in trailers, if there is one.
-pub(super) fn code(headers: &HeaderMap) -> Option<Code> {
-    let value = headers.get("grpc-status")?;
-    let number = value.to_str().ok().and_then(|v| v.parse().ok());
-    Some(number.map_or(Code::Unknown, Code::from_i32))
-}
-
 /// What a server adds to watching an answer.
 pub(super) struct Guard {
     /// When the caller has waited long enough.
@@ -99,7 +92,7 @@ impl Answer {
     /// The end that a server gives to an answer.
     fn cut(&mut self, status: &Status) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         self.inner = None;
-        self.observation.end(status.code());
+        self.observation.end(status);
         let mut trailers = HeaderMap::new();
         Poll::Ready(Some(status.add_header(&mut trailers).map(|()| Frame::trailers(trailers))))
     }
@@ -149,15 +142,16 @@ impl http_body::Body for Answer {
                 if let Some(data) = frame.data_ref() {
                     this.count.inc_by(this.counter.count(data));
                 } else if let Some(trailers) = frame.trailers_ref() {
-                    this.observation.end(code(trailers).unwrap_or(Code::Unknown));
+                    let status = Status::from_header_map(trailers);
+                    this.observation.end(&status.unwrap_or_else(|| Status::unknown("no status")));
                 }
             }
             Poll::Ready(Some(Err(status))) => {
-                this.observation.end(status.code());
+                this.observation.end(status);
                 this.inner = None;
             }
             Poll::Ready(None) => {
-                this.observation.end(Code::Unknown);
+                this.observation.end(&Status::unknown("the stream ended without a status"));
                 this.inner = None;
             }
         }

@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,10 +20,11 @@ use tonic::body::Body;
 use tower::ServiceExt as _;
 use tower::util::BoxCloneSyncService;
 
-use super::bodies::{Answer, Counted, Guard, code, panicked, too_late};
+use super::bodies::{Answer, Counted, Guard, panicked, too_late};
 use super::compress::Encoding;
 use super::instrument::ServerMetrics;
 use super::kind_of;
+use crate::log::requests::GrpcLog;
 
 /// A service behind its name.
 #[derive(Clone, Debug)]
@@ -37,11 +39,13 @@ pub(super) struct Routed {
 pub(super) struct Calls {
     pub(super) services: Arc<HashMap<String, Routed>>,
     pub(super) metrics: ServerMetrics,
+    pub(super) component: &'static str,
+    pub(super) log: Option<GrpcLog>,
 }
 
 impl Calls {
     /// Answers one call.
-    pub(super) async fn answer(&self, request: Request<Body>) -> Response<Body> {
+    pub(super) async fn answer(&self, request: Request<Body>, peer: SocketAddr) -> Response<Body> {
         let path = request.uri().path().to_owned();
         let Some((service, method)) = path.strip_prefix('/').and_then(|p| p.rsplit_once('/')) else {
             return Status::unimplemented(format!("malformed method name: {path:?}")).into_http();
@@ -53,14 +57,19 @@ impl Calls {
             let text = format!("unknown method {method} for service {service}");
             return Status::unimplemented(text).into_http();
         }
-        let mut observation = self.metrics.begin(kind_of(method), service, method);
+        let kind = kind_of(method);
+        let mut observation = self.metrics.begin(kind, service, method);
         let (mut head, mut body) = request.into_parts();
+        let limit = timeout(&head.headers);
+        observation.log = self.log.as_ref().and_then(|log| {
+            log.begin(self.component, (service, method, kind), &peer.to_string(), limit, &head.headers)
+        });
         let encoding = Encoding::take(&mut head.headers);
         if let Some(encoding) = encoding {
             body = encoding.decompressed(body);
         }
         let body = Counted::wrap(body, observation.received.clone());
-        let deadline = timeout(&head.headers).map(tokio::time::sleep).map(Box::pin);
+        let deadline = limit.map(tokio::time::sleep).map(Box::pin);
         let answering = routed.service.clone().oneshot(Request::from_parts(head, body));
         let answering = AssertUnwindSafe(answering).catch_unwind();
         let (answered, deadline) = match deadline {
@@ -78,13 +87,13 @@ impl Calls {
         let response = match answered {
             Ok(response) => response,
             Err(status) => {
-                observation.end(status.code());
+                observation.end(&status);
                 return status.into_http();
             }
         };
         let (mut head, body) = response.into_parts();
-        if let Some(code) = code(&head.headers) {
-            observation.end(code);
+        if let Some(status) = Status::from_header_map(&head.headers) {
+            observation.end(&status);
         }
         let count = observation.sent.clone();
         let guard = Guard { deadline, panics: self.metrics.panics.clone() };

@@ -17,7 +17,7 @@ use tonic::transport::Endpoint;
 use tonic::{Code, Status};
 use tower::Service;
 
-use super::bodies::{Answer, Counted, code};
+use super::bodies::{Answer, Counted};
 use super::compress::{Encoding, accept_snappy};
 use super::instrument::ClientMetrics;
 use super::kind_of;
@@ -211,7 +211,7 @@ impl Service<Request<Body>> for Channel {
             let response = answering.await.map_err(|e| {
                 let status = status(e);
                 if let Some(observation) = &mut observation {
-                    observation.end(status.code());
+                    observation.end(&status);
                 }
                 status
             })?;
@@ -220,8 +220,8 @@ impl Service<Request<Body>> for Channel {
                 body = encoding.decompressed(body);
             }
             if let Some(mut observation) = observation {
-                if let Some(code) = code(&head.headers) {
-                    observation.end(code);
+                if let Some(status) = Status::from_header_map(&head.headers) {
+                    observation.end(&status);
                 }
                 let count = observation.received.clone();
                 body = Answer::wrap(body, count, observation, None);

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use prometheus::{HistogramVec, IntCounter, IntCounterVec, Registry};
-use tonic::Code;
+use tonic::{Code, Status};
 
 use super::{Method, MethodKind};
+use crate::log::requests::GrpcEntryEnd;
 use crate::metrics::{self, buckets};
 
 /// All codes by Go's names, by their number.
@@ -81,7 +82,8 @@ impl Families {
             received: self.received.with_label_values(&labels),
             sent: self.sent.with_label_values(&labels),
             began: Instant::now(),
-            ended: None,
+            ended: false,
+            log: None,
         }
     }
 }
@@ -146,24 +148,30 @@ pub(super) struct Observation {
     pub(super) received: IntCounter,
     pub(super) sent: IntCounter,
     began: Instant,
-    ended: Option<Code>,
+    ended: bool,
+    /// A line about the end that is still to be written.
+    pub(super) log: Option<GrpcEntryEnd>,
 }
 
 impl Observation {
-    /// The call ended with `code`; only the first end counts.
-    pub(super) fn end(&mut self, code: Code) {
-        if self.ended.replace(code).is_some() {
+    /// The call ended with `status`; only the first end counts.
+    pub(super) fn end(&mut self, status: &Status) {
+        if std::mem::replace(&mut self.ended, true) {
             return;
         }
+        let code = status.code();
         let [kind, service, method] = self.labels.each_ref().map(String::as_str);
         self.families.handled.with_label_values(&[kind, service, method, code_name(code)]).inc();
         let seconds = self.families.seconds.with_label_values(&[kind, service, method]);
         seconds.observe(self.began.elapsed().as_secs_f64());
+        if let Some(log) = self.log.take() {
+            log.end(status);
+        }
     }
 }
 
 impl Drop for Observation {
     fn drop(&mut self) {
-        self.end(Code::Cancelled);
+        self.end(&Status::cancelled("context canceled"));
     }
 }

@@ -28,6 +28,7 @@ use super::call::{Calls, Routed};
 use super::instrument::ServerMetrics;
 use super::{Method, health};
 use crate::flags::groups::GrpcServer as Flags;
+use crate::log::requests::GrpcLog;
 use crate::net;
 use crate::probe::Probe;
 use crate::tls;
@@ -52,6 +53,7 @@ pub struct Server {
     services: HashMap<String, Routed>,
     methods: Vec<Method>,
     registry: Registry,
+    log: Option<GrpcLog>,
 }
 
 /// A server that accepts.
@@ -74,8 +76,15 @@ impl Server {
             services: HashMap::new(),
             methods: Vec::new(),
             registry: registry.clone(),
+            log: None,
         };
         server.add(health::service(probe), &[])
+    }
+
+    /// Writes lines about calls.
+    pub fn with_log(mut self, log: Option<GrpcLog>) -> Self {
+        self.log = log;
+        self
     }
 
     /// Adds a generated service; `methods` get their metrics at once, others are unknown, unless there
@@ -127,7 +136,8 @@ impl Server {
         };
         let (stop, cut, connections) =
             (running.stop.clone(), running.cut.clone(), running.connections.clone());
-        let calls = Calls { services: Arc::new(self.services), metrics };
+        let calls =
+            Calls { services: Arc::new(self.services), metrics, component: self.component, log: self.log };
         let handling = Handling { calls, tls, max_age: self.flags.max_connection_age };
         running.connections.spawn(async move {
             while let Some(stream) = net::accept(&listener, &stop).await {
@@ -182,27 +192,28 @@ struct Handling {
 
 impl Handling {
     async fn connection(self, stream: TcpStream, stop: CancellationToken, cut: CancellationToken) {
-        let Some(tls) = &self.tls else { return self.serve(stream, stop, cut).await };
+        let Ok(peer) = stream.peer_addr() else { return };
+        let Some(tls) = &self.tls else { return self.serve(stream, peer, stop, cut).await };
         let handshake = tokio::time::timeout(HANDSHAKE, tls.accept(stream));
         let shaken = tokio::select! {
             shaken = handshake => shaken,
             () = stop.cancelled() => return,
         };
         match shaken {
-            Ok(Ok(stream)) => self.serve(stream, stop, cut).await,
+            Ok(Ok(stream)) => self.serve(stream, peer, stop, cut).await,
             Ok(Err(e)) => tracing::debug!(service = "gRPC/server", err = %e, "TLS handshake failed"),
             Err(_) => tracing::debug!(service = "gRPC/server", "TLS handshake took too long"),
         }
     }
 
-    async fn serve<S>(self, stream: S, stop: CancellationToken, cut: CancellationToken)
+    async fn serve<S>(self, stream: S, peer: SocketAddr, stop: CancellationToken, cut: CancellationToken)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let calls = self.calls.clone();
         let service = service_fn(move |request: Request<hyper::body::Incoming>| {
             let calls = calls.clone();
-            async move { Ok::<_, Infallible>(calls.answer(request.map(Body::new)).await) }
+            async move { Ok::<_, Infallible>(calls.answer(request.map(Body::new), peer).await) }
         });
         let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
         builder

@@ -15,6 +15,7 @@ use http_body_util::BodyExt as _;
 use prometheus::{GaugeVec, HistogramVec, IntCounterVec, Registry};
 
 use super::{Body, BoxError, Request, Response};
+use crate::log::requests::HttpEntryEnd;
 use crate::metrics::{self, buckets};
 
 /// Where the `tenant` label comes from.
@@ -89,6 +90,7 @@ impl Metrics {
         name: &str,
         request: Request,
         handler: &(dyn Fn(Request) -> A + Send + Sync),
+        log: Option<HttpEntryEnd>,
     ) -> Response
     where
         A: Future<Output = Response>,
@@ -111,6 +113,7 @@ impl Metrics {
             request_bytes: approximate_size(&request),
             response_bytes: 0,
             code: 200,
+            log,
         };
         if let Some(gauge) = &observation.in_flight {
             gauge.inc();
@@ -152,12 +155,16 @@ struct Observation {
     request_bytes: u64,
     response_bytes: u64,
     code: u16,
+    log: Option<HttpEntryEnd>,
 }
 
 impl Drop for Observation {
     fn drop(&mut self) {
         if let Some(gauge) = self.in_flight.take() {
             gauge.dec();
+        }
+        if let Some(log) = self.log.take() {
+            log.end(self.code);
         }
         let code = self.code.to_string();
         let mut labels = vec![code.as_str(), self.handler.as_str(), self.method.as_str()];

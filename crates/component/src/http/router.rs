@@ -6,12 +6,14 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use http::{HeaderValue, Method, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 
 use super::{Metrics, Request, Response, body, gzip, plain_error};
+use crate::log::requests::HttpLog;
 
 type Answer = Pin<Box<dyn Future<Output = Response> + Send>>;
 type Handler = Arc<dyn Fn(Request) -> Answer + Send + Sync>;
@@ -40,6 +42,7 @@ pub fn param(request: &Request, name: &str) -> Option<String> {
 pub struct Router {
     patterns: BTreeMap<String, Methods>,
     metrics: Option<Metrics>,
+    log: Option<HttpLog>,
     cors: bool,
     gzip: bool,
 }
@@ -67,6 +70,13 @@ impl Router {
     /// Counts requests of named endpoints into `metrics`.
     pub fn with_metrics(mut self, metrics: Metrics) -> Self {
         self.metrics = Some(metrics);
+        self
+    }
+
+    /// Writes lines about requests of named endpoints; needs [`Router::with_metrics`], which sees
+    /// their ends.
+    pub fn with_log(mut self, log: Option<HttpLog>) -> Self {
+        self.log = log;
         self
     }
 
@@ -125,13 +135,20 @@ impl Router {
         for (pattern, methods) in self.patterns {
             tree.insert(pattern.clone(), methods).map_err(|e| BadRoute { pattern, reason: e.to_string() })?;
         }
-        Ok(Routes(Arc::new(Inner { tree, metrics: self.metrics, cors: self.cors, gzip: self.gzip })))
+        Ok(Routes(Arc::new(Inner {
+            tree,
+            metrics: self.metrics,
+            log: self.log,
+            cors: self.cors,
+            gzip: self.gzip,
+        })))
     }
 }
 
 struct Inner {
     tree: matchit::Router<Methods>,
     metrics: Option<Metrics>,
+    log: Option<HttpLog>,
     cors: bool,
     gzip: bool,
 }
@@ -185,10 +202,17 @@ impl Routes {
         };
         let params = matched.params.iter().map(|(n, v)| (n.to_owned(), percent_decode(v))).collect();
         request.extensions_mut().insert(PathParams(params));
+        if endpoint.name.is_some() {
+            identify(&mut request);
+        }
         let counted = endpoint.name.as_deref().zip(self.0.metrics.as_ref());
         let zipped = (self.0.gzip && endpoint.name.is_some()).then(|| request.headers().clone());
         let mut response = match counted {
-            Some((name, metrics)) => metrics.observe(name, request, &*endpoint.handler).await,
+            Some((name, metrics)) => {
+                let peer = request.extensions().get::<Peer>().map_or_else(String::new, |p| p.0.to_string());
+                let log = self.0.log.as_ref().and_then(|log| log.begin(&request, name, &peer));
+                metrics.observe(name, request, &*endpoint.handler, log).await
+            }
             None => (endpoint.handler)(request).await,
         };
         if self.0.cors && endpoint.name.is_some() {
@@ -198,6 +222,20 @@ impl Routes {
             Some(headers) => gzip::answer(&headers, response),
             None => response,
         }
+    }
+}
+
+/// Who asks, in the request's extensions.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Peer(pub(super) SocketAddr);
+
+/// Sees that a request has an id, in `X-Request-ID`.
+fn identify(request: &mut Request) {
+    let name = HeaderName::from_static("x-request-id");
+    if request.headers().get(&name).is_none_or(HeaderValue::is_empty)
+        && let Ok(id) = HeaderValue::from_str(&ulid::Ulid::generate().to_string())
+    {
+        request.headers_mut().insert(name, id);
     }
 }
 

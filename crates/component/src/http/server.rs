@@ -22,7 +22,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
-use super::router::Routes;
+use super::router::{Peer, Routes};
 use super::web_config::WebConfig;
 use super::{Request, Response, Router, body, exposition, plain_error};
 use crate::flags::groups::Http;
@@ -188,17 +188,18 @@ async fn serve(
     let server = Arc::new(server);
     let graceful = GracefulShutdown::new();
     while let Some(stream) = net::accept(&listener, &stop).await {
+        let Ok(peer) = stream.peer_addr() else { continue };
         let handling = Handling { server: server.clone(), routes: routes.clone(), config: config.clone() };
         if handling.config.as_ref().is_some_and(|c| c.is_tls()) {
             // Until the handshake is over there is no request to wait for.
             let watcher = graceful.watcher();
             tokio::spawn(async move {
                 if let Some(stream) = handling.shake_hands(stream).await {
-                    handling.serve(stream, watcher).await;
+                    handling.serve(stream, peer, watcher).await;
                 }
             });
         } else {
-            tokio::spawn(handling.serve(stream, graceful.watcher()));
+            tokio::spawn(handling.serve(stream, peer, graceful.watcher()));
         }
     }
     drop(listener);
@@ -236,7 +237,7 @@ impl Handling {
         shaken.ok()
     }
 
-    async fn serve<S>(self, stream: S, watcher: Watcher)
+    async fn serve<S>(self, stream: S, peer: SocketAddr, watcher: Watcher)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -244,7 +245,8 @@ impl Handling {
         let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
             let (routes, config) = (routes.clone(), config.clone());
             async move {
-                let request = request.map(|body| body.map_err(Into::into).boxed_unsync());
+                let mut request = request.map(|body| body.map_err(Into::into).boxed_unsync());
+                request.extensions_mut().insert(Peer(peer));
                 Ok::<_, std::convert::Infallible>(answer(&routes, config.as_ref(), request).await)
             }
         });

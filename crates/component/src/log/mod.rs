@@ -3,13 +3,14 @@
 //! A `tracing` layer: events become lines, fields of enclosing spans become context keys. It decides
 //! no level for anyone's events. Invariant: key order `ts caller [name] level`, context, `msg`, the
 //! entry's own keys; one `write` a line, so lines of many threads do not mix. The two line forms are in
-//! `line`.
+//! `line`, lines about requests in `requests`.
 //!
 //! Write `tracing::info!(component = "block.Fetcher", cached = 3, "synchronized")`; errors go in a
 //! field `err` as `%error`.
 
 mod journald;
 mod line;
+pub mod requests;
 #[cfg(test)]
 mod tests;
 

@@ -83,3 +83,53 @@ fn journal_entries_carry_message_priority_and_keys() {
         bytes[..n].windows(29).any(|w| w == b"THANOS_ERR\n\x09\0\0\0\0\0\0\0two\nlines\n".get(..29).unwrap())
     );
 }
+
+#[test]
+fn requests_are_written_with_upstreams_keys() {
+    use crate::grpc::MethodKind;
+    let yaml = "options: {level: DEBUG, decision: {log_start: true, log_end: true}}";
+    let document = crate::flags::PathOrContent::inline("request.logging-config", yaml);
+    let requests = requests::Requests::from_flag(&document).unwrap();
+    let text = logged(false, "", || {
+        let request = http::Request::get("/api/v1/query?query=up")
+            .header("x-request-id", "one")
+            .header("user-agent", "curl")
+            .body(())
+            .unwrap();
+        requests.http.as_ref().unwrap().begin(&request, "query", "10.0.0.1:5").unwrap().end(503);
+        let headers = http::HeaderMap::from_iter([(
+            http::HeaderName::from_static("request-id"),
+            http::HeaderValue::from_static("two"),
+        )]);
+        let path = ("thanos.Store", "Series", MethodKind::ServerStream);
+        let call = requests.grpc.as_ref().unwrap().begin("store", path, "10.0.0.1:6", None, &headers);
+        call.unwrap().end(&tonic::Status::internal("bad block"));
+    });
+    let lines: Vec<&str> = text.lines().map(|l| &l[l.find("level=").unwrap()..]).collect();
+    // Times differ from run to run.
+    let fixed = |line: &str| {
+        let words = line.split(' ').filter(|w| !w.contains("time_ms=") && !w.contains("start_time="));
+        words.collect::<Vec<_>>().join(" ")
+    };
+    let grpc = "service=gRPC/server component=store protocol=grpc";
+    let grpc_own = "grpc.component=server grpc.service=thanos.Store grpc.method=Series \
+                    grpc.method_type=server_stream requestID=two peer.address=10.0.0.1:6";
+    let http_own = "http.method=\"GET /api/v1/query?query=up\" http.request_id=one http.user_agent=curl";
+    assert_eq!(
+        lines.iter().map(|l| fixed(l)).collect::<Vec<_>>(),
+        [
+            format!(
+                "level=debug protocol=http msg=\"started call\" http.component=server {http_own} thanos.method_name=query"
+            ),
+            format!(
+                "level=error protocol=http msg=\"finished call\" http.component=server {http_own} \
+                 http.status_code=503 http.remote_addr=10.0.0.1:5 thanos.method_name=query"
+            ),
+            format!("level=debug {grpc} msg=\"started call\" {grpc_own}"),
+            format!(
+                "level=error {grpc} msg=\"finished call\" {grpc_own} grpc.code=Internal \
+                 grpc.error=\"rpc error: code = Internal desc = bad block\""
+            ),
+        ]
+    );
+}
