@@ -13,6 +13,7 @@ use crate::exec::lift::RangeCall;
 use crate::exec::op::{Cx, Env, Map, Op, Row, Scalar};
 use crate::functions::element::{Drops, ElementKernel};
 use crate::functions::labels::{LabelJoin, LabelReplace};
+use crate::functions::order::by_labels;
 use crate::functions::{Param, absent};
 use crate::parse::NodeId;
 
@@ -314,8 +315,9 @@ impl Op for Sort {
                 });
             }
             SortKind::Labels(names) => {
-                rows.sort_by(|a, b| {
-                    crate::functions::order::by_labels(&a.labels, &b.labels, names, self.descending)
+                // No consistent order: an empty value comes neither before nor after any other.
+                crate::exec::gosort::sort(&mut rows, |a, b| {
+                    by_labels(&a.labels, &b.labels, names, self.descending).is_lt()
                 });
             }
         }
