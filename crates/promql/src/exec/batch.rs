@@ -16,8 +16,8 @@ use crate::exec::counts::{Reading, strip_buckets};
 use crate::exec::driver::Driver;
 use crate::exec::op::{Cx, Env, Map, Row};
 use crate::exec::pipe::{End, Pipe};
+use crate::exec::shared::Reader;
 use crate::plan::Select;
-use crate::storage::SeriesSet;
 
 /// Most series of a batch.
 const SERIES: usize = 64;
@@ -49,7 +49,7 @@ struct Batch {
 
 impl Batch {
     /// Reads as many series as fit. Returns whether there are more.
-    fn fill(&mut self, set: &mut dyn SeriesSet, steps: Steps, env: &Env) -> Result<bool, QueryError> {
+    fn fill(&mut self, set: &mut Reader<'_>, steps: Steps, env: &Env) -> Result<bool, QueryError> {
         (self.used, self.samples) = (0, 0);
         let most = (4 * SAMPLES / steps.count.max(1)).clamp(1, SERIES);
         while self.used < most && self.samples < SAMPLES {
@@ -138,7 +138,7 @@ fn stages(pipe: &Pipe) -> (Vec<Range<usize>>, usize) {
 pub(crate) fn run(
     driver: &mut Driver<'_>,
     pool: &Arc<rayon::ThreadPool>,
-    set: &mut dyn SeriesSet,
+    set: &mut Reader<'_>,
     (select, reading, steps): (&Select, Option<&Reading>, Steps),
     pipe: &mut Pipe,
     end: End<'_>,

@@ -17,15 +17,13 @@ use crate::exec::ledger::Ledger;
 use crate::exec::lift::Lift;
 use crate::exec::op::{Cx, Env, Row, Slots};
 use crate::exec::pipe::{End, Pipe};
+use crate::exec::shared::{Reader, Sources};
 use crate::functions::Param;
 use crate::parse::NodeId;
 use crate::plan::{Flow, Select, Source};
-use crate::storage::{Queryable, SeriesSet};
 
 /// Moves rows.
 pub(crate) struct Driver<'r> {
-    /// Where series come from.
-    pub store: &'r dyn Queryable,
     /// What does not change.
     pub env: &'r Env,
     /// Results of steps.
@@ -35,8 +33,8 @@ pub(crate) struct Driver<'r> {
     pub notes: BTreeMap<NodeId, Annotations>,
     /// Counts of samples, where they are wanted.
     pub ledger: Option<Ledger>,
-    /// The selections, started, each until it is read.
-    pub sets: Vec<Option<Box<dyn SeriesSet>>>,
+    /// The selections.
+    pub sources: Sources<'r>,
 }
 
 impl Driver<'_> {
@@ -99,7 +97,7 @@ impl Driver<'_> {
         pipe: &mut Pipe,
         end: End<'_>,
     ) -> Result<(), QueryError> {
-        let Some(mut set) = self.sets[select.selection].take() else { return Ok(()) };
+        let mut set = self.sources.open(select.selection, self.env);
         let reading = match select.counts_only {
             true => select.lift.reading(steps, self.env.lookback),
             false => None,
@@ -108,11 +106,11 @@ impl Driver<'_> {
         match (self.env.pool.clone(), &self.ledger) {
             (Some(pool), None) => {
                 let what = (select, reading.as_ref(), steps);
-                batch::run(self, &pool, &mut *set, what, pipe, end, &mut notes)?;
+                batch::run(self, &pool, &mut set, what, pipe, end, &mut notes)?;
             }
-            _ => self.one_by_one(&mut *set, (select, reading.as_ref(), steps), pipe, end, &mut notes)?,
+            _ => self.one_by_one(&mut set, (select, reading.as_ref(), steps), pipe, end, &mut notes)?,
         }
-        for text in set.warnings() {
+        for text in self.sources.close(set) {
             notes.add(Annotation::storage(text));
         }
         self.note(select.node, notes);
@@ -124,7 +122,7 @@ impl Driver<'_> {
     /// Reads a selection in this thread.
     fn one_by_one(
         &mut self,
-        set: &mut dyn SeriesSet,
+        set: &mut Reader<'_>,
         (select, reading, steps): (&Select, Option<&Reading>, Steps),
         pipe: &mut Pipe,
         end: End<'_>,

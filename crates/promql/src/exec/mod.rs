@@ -17,6 +17,7 @@ pub(crate) mod op;
 pub(crate) mod pipe;
 mod reckon;
 pub(crate) mod result;
+pub(crate) mod shared;
 pub(crate) mod vector;
 pub(crate) mod whole;
 
@@ -40,6 +41,7 @@ use meter::Meter;
 use op::{Env, Row, Slot, Slots};
 use reckon::reckon;
 use result::{Results, window};
+use shared::Sources;
 
 /// Evaluates a query.
 pub(crate) fn run(query: &Query, store: &dyn Queryable, sink: &mut dyn Sink) -> Result<Outcome, QueryError> {
@@ -57,12 +59,12 @@ pub(crate) fn run(query: &Query, store: &dyn Queryable, sink: &mut dyn Sink) -> 
         query.options.interrupt.clone(),
         Meter::new(query.options.account.clone()),
     );
-    let sets = program.selections.iter().map(|s| Some(store.select(s))).collect();
-    let Program { analysis, steps, root, slots, notes, .. } = program;
+    let Program { analysis, selections, steps, root, slots, notes } = program;
+    let sources = Sources::start(store, selections);
     let limit = query.engine.max_samples as i64;
     let counting = limit > 0 || query.options.stats != StatsLevel::None;
     let ledger = counting.then(|| Ledger { limit, ..Ledger::default() });
-    let mut driver = Driver { store, env: &env, slots: Slots::new(slots), notes, ledger, sets };
+    let mut driver = Driver { env: &env, slots: Slots::new(slots), notes, ledger, sources };
     let prepared = Instant::now();
     for step in steps {
         driver.step(step)?;
@@ -142,8 +144,7 @@ impl Driver<'_> {
         let mut infos = Vec::new();
         if let Some(matchers) = call.matchers(base.iter().map(|(labels, _)| labels)) {
             selection.matchers = matchers;
-            self.sets.push(Some(self.store.select(&selection)));
-            let selection = self.sets.len() - 1;
+            let selection = self.sources.add(selection);
             let select = Select { selection, lift, counts_only: false, node };
             let flow = Flow { node, ..Flow::new(Source::Select(Box::new(select)), steps) };
             self.drive(flow, &mut |row, cx| {
@@ -228,7 +229,7 @@ impl Driver<'_> {
         extended: Extended,
         sink: &mut dyn Sink,
     ) -> Result<(), QueryError> {
-        let Some(mut set) = self.sets[selection].take() else { return Ok(()) };
+        let mut set = self.sources.open(selection, self.env);
         let mut samples = Samples::default();
         loop {
             self.env.interrupt.check()?;
@@ -242,7 +243,7 @@ impl Driver<'_> {
             }
         }
         let mut notes = Annotations::default();
-        set.warnings().into_iter().for_each(|text| notes.add(Annotation::storage(text)));
+        self.sources.close(set).into_iter().for_each(|text| notes.add(Annotation::storage(text)));
         self.note(node, notes);
         Ok(())
     }

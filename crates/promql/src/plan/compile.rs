@@ -4,7 +4,7 @@
 //! knows no sample. Invariant: a part is taken once, by its parent; what has to be complete before its
 //! parent can start (the held side of an operator, a scalar) is a step before it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::analysis::{Analysis, Context};
@@ -17,7 +17,7 @@ use crate::engine::{EngineOptions, Query};
 use crate::error::QueryError;
 use crate::exec::lift::Lift;
 use crate::exec::merge::Merge;
-use crate::exec::op::{Scalar, SlotId};
+use crate::exec::op::{METADATA, Scalar, SlotId};
 use crate::exec::vector::{Negate, Repeat, Tap};
 use crate::parse::{self, AggregateOp, Expr, Extended, NodeId, UnaryOp, ValueType};
 use crate::stats::StatsLevel;
@@ -30,8 +30,8 @@ const MOST_HELD: usize = 32;
 pub(crate) struct Program<'q> {
     /// The tree.
     pub analysis: Analysis<'q>,
-    /// What to ask of the store.
-    pub selections: Vec<Selection>,
+    /// What to ask of the store, and how often each is read.
+    pub selections: Vec<(Selection, usize)>,
     /// What to do first, in order.
     pub steps: Vec<Step>,
     /// How many results of steps there are.
@@ -93,6 +93,7 @@ pub(crate) fn compile(query: &Query, lookback: model::Millis) -> Result<Program<
         lookback,
         parts: Vec::new(),
         selections: Vec::new(),
+        known: HashMap::new(),
         steps: Vec::new(),
         slots: 0,
         notes: BTreeMap::new(),
@@ -117,7 +118,9 @@ pub(super) struct Compiler<'q> {
     pub options: &'q EngineOptions,
     pub lookback: model::Millis,
     parts: Vec<Part>,
-    selections: Vec<Selection>,
+    selections: Vec<(Selection, usize)>,
+    /// Selections by what they ask for.
+    known: HashMap<String, usize>,
     pub steps: Vec<Step>,
     slots: usize,
     pub notes: BTreeMap<NodeId, Annotations>,
@@ -244,10 +247,16 @@ impl Compiler<'_> {
         self.slots - 1
     }
 
-    /// Adds a selection for the selector at `id`.
+    /// The selection of the selector at `id`; equal ones are one.
     pub(super) fn selection(&mut self, id: NodeId, extra: model::Millis) -> usize {
         let new = selection(&self.a, id, self.query.times, self.lookback, extra, self.options);
-        self.selections.push(new);
+        let key = format!("{:?} {} {} {:?}", new.matchers, new.mint, new.maxt, new.hints);
+        if let Some(at) = self.known.get(&key) {
+            self.selections[*at].1 += 1;
+            return *at;
+        }
+        self.known.insert(key, self.selections.len());
+        self.selections.push((new, 1));
         self.selections.len() - 1
     }
 
@@ -418,9 +427,11 @@ impl Compiler<'_> {
     }
 }
 
-/// What is known of an aggregation's rows.
+/// What is known of an aggregation's rows. `without` leaves the metric's type and unit.
 fn grouped(mut flow: Flow, aggregate: &parse::Aggregate) -> Flow {
-    let named = !aggregate.without && aggregate.grouping.iter().any(|g| g == model::labels::METRIC_NAME);
-    (flow.unique, flow.sorted, flow.one_name, flow.nameless) = (true, false, !named, !named);
+    let described = aggregate.grouping.iter().any(|g| METADATA.contains(&g.as_str()));
+    let named = !aggregate.without && described;
+    (flow.unique, flow.sorted, flow.one_name) = (true, false, !named);
+    flow.nameless = !aggregate.without && !described;
     flow
 }
