@@ -1,9 +1,10 @@
 //! The engine through its public face: chains, threads, limits, interruption, statistics.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use model::{Budget, Labels, Millis, Samples};
+use promql::storage::EmptySeriesSet;
 use promql::testing::{Memory, load as try_load};
 use promql::{
     Collect, Engine, EngineOptions, ErrorKind, Interrupt, QueryError, QueryOptions, Queryable, Selection,
@@ -255,4 +256,42 @@ fn samples_are_counted_as_prometheus_counts_them() {
         rows += 1;
     }
     assert!(rows > 50);
+}
+
+/// Keeps what it is asked, and has nothing.
+#[derive(Default)]
+struct Asked(Mutex<Vec<String>>);
+
+impl Queryable for Asked {
+    fn select(&self, s: &Selection) -> Box<dyn SeriesSet> {
+        let or_dash = |text: String| if text.is_empty() { "-".to_owned() } else { text };
+        let h = &s.hints;
+        let by = if h.by { "by" } else { "-" };
+        let (func, labels) = (or_dash(h.func.clone()), or_dash(h.grouping.join(",")));
+        let row = format!("{} {} {} {} {func} {by} {labels}", s.mint, s.maxt, h.step, h.range);
+        self.0.lock().unwrap().push(row);
+        Box::new(EmptySeriesSet)
+    }
+}
+
+#[test]
+fn stores_are_told_what_prometheus_tells_its_own() {
+    let engine = Engine::new(EngineOptions { lookback: 5000, ..EngineOptions::default() });
+    let mut rows = 0;
+    for row in include_str!("../testdata/select_hints.tsv").lines().filter(|l| !l.starts_with('#')) {
+        let fields: Vec<&str> = row.split('\t').collect();
+        let (start, end): (Millis, Millis) = (fields[1].parse().unwrap(), fields[2].parse().unwrap());
+        let query = match end {
+            0 => engine.instant(fields[0], start, QueryOptions::default()),
+            _ => engine.range(fields[0], start, end, 1000, QueryOptions::default()),
+        };
+        let asked = Asked::default();
+        query.unwrap().run(&asked, &mut Collect::default()).unwrap();
+        let (mut got, mut want) = (asked.0.into_inner().unwrap(), fields[3].split("; ").collect::<Vec<_>>());
+        got.sort();
+        want.sort_unstable();
+        assert_eq!(got, want, "{row}");
+        rows += 1;
+    }
+    assert!(rows > 40);
 }

@@ -383,6 +383,10 @@ impl Op for Probe {
             }
         }
         self.build.sides[at] = side;
+        if self.columns.is_empty() {
+            // The next result is computed in this memory.
+            self.columns = many;
+        }
         Ok(!first)
     }
 
