@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use component::gate::{self, Gate};
+use component::log::requests::Requests;
 use component::probe::Probe;
 use component::{Env, grpc, http};
 use promql::{Engine, EngineOptions};
@@ -49,9 +50,8 @@ const FIRST_ROUND: Duration = Duration::from_secs(30);
 /// # Errors
 /// Whatever keeps the querier from working: configuration, ports.
 pub async fn run(args: Args, env: Env) -> anyhow::Result<()> {
-    if args.request_logging.content()?.is_some() {
-        tracing::warn!("request.logging-config is accepted, but this version logs no requests");
-    }
+    let requests = Requests::from_flag(&args.request_logging)
+        .context("error while parsing config for request logging")?;
     let config = Config::new(&args)?;
     let relabel =
         args.stores.selector_relabel.content().context("error while parsing tsdb selector configuration")?;
@@ -86,12 +86,14 @@ pub async fn run(args: Args, env: Env) -> anyhow::Result<()> {
     });
     let router = http::Router::new()
         .with_metrics(http::Metrics::new(&env.registry, Some(tenant))?)
+        .with_log(requests.http)
         .with_gzip()
         .with_cors(!args.web.disable_cors);
     let router = api.routes(router);
     let http = http::Server::new(env.component, &args.http, router, &env.registry, &probe)?.start()?;
 
     let server = grpc::Server::new(env.component, &args.grpc, &env.registry, &probe)
+        .with_log(requests.grpc)
         .add(StoreService::new(store), &STORE)
         .add(QueryServer::new(remote).max_decoding_message_size(grpc::MAX_MESSAGE), &QUERY)
         .add(InfoServer::new(InfoService::new(proxy, probe.clone())), &INFO);

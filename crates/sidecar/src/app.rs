@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use component::log::requests::Requests;
 use component::probe::Probe;
 use component::{Env, grpc, http};
 use promclient::{Client, HttpClientConfig};
@@ -35,9 +36,8 @@ const INFO: [grpc::Method; 1] = [grpc::Method::unary("thanos.info.Info", "Info")
 /// # Errors
 /// Whatever keeps the sidecar from working: configuration, ports, a Prometheus without external labels.
 pub async fn run(args: Args, env: Env) -> anyhow::Result<()> {
-    if args.request_logging.content()?.is_some() {
-        tracing::warn!("request.logging-config is accepted, but this version logs no requests");
-    }
+    let requests = Requests::from_flag(&args.request_logging)
+        .context("error while parsing config for request logging")?;
     let yaml = args.prometheus.http_client.content().context("getting http client config")?;
     let config = HttpClientConfig::parse(&yaml.unwrap_or_default())?;
     let client = Client::new(&args.prometheus.url, config, "thanos-sidecar", env.budget.clone())?;
@@ -69,6 +69,7 @@ pub async fn run(args: Args, env: Env) -> anyhow::Result<()> {
     let limits = Limits { series: args.limit_series, samples: args.limit_samples };
     let limited = Arc::new(Limited::new(Arc::new(counted), limits, &env.registry)?);
     let server = grpc::Server::new(env.component, &args.grpc, &env.registry, &probe)
+        .with_log(requests.grpc)
         .add(StoreService::new(limited), &METHODS)
         .add(InfoServer::new(InfoService::new(state.clone(), probe.clone())), &INFO);
 

@@ -12,6 +12,7 @@ use bucket::fetcher::{self, Fetcher};
 use bucket::filter::{
     ConsistencyDelay, Deduplicate, Filter, IgnoreDeletionMarks, LabelSharded, TimePartition,
 };
+use component::log::requests::Requests;
 use component::probe::Probe;
 use component::{Env, grpc, http};
 use futures::FutureExt as _;
@@ -51,9 +52,12 @@ pub async fn run(args: Args, env: Env) -> anyhow::Result<()> {
     let bucket = objstore::config::build(&config.bucket, env.component, &env.registry)?;
     let probe = Probe::new(env.component, &env.registry)?;
     let api = Api::new(&env, &args.web.bucket_label);
+    let requests = Requests::from_flag(&args.request_logging)
+        .context("error while parsing config for request logging")?;
     let mut router = http::Router::new();
     if !args.web.disable {
         let counted = router.with_metrics(http::Metrics::new(&env.registry, None)?).with_gzip();
+        let counted = counted.with_log(requests.http);
         router = api.routes(counted.with_cors(!args.web.disable_cors));
     }
     let http = http::Server::new(env.component, &args.http, router, &env.registry, &probe)?.start()?;
@@ -63,6 +67,7 @@ pub async fn run(args: Args, env: Env) -> anyhow::Result<()> {
     let store = Arc::new(BucketStore::new(bucket, config.store, cache, env.clone())?);
     let counted = Instrumented::new(store.clone(), instrumented::Metrics::new(&env.registry)?);
     let server = grpc::Server::new(env.component, &args.grpc, &env.registry, &probe)
+        .with_log(requests.grpc)
         .add(StoreService::new(Arc::new(counted)), &STORE)
         .add(InfoServer::new(InfoService::new(store.clone(), probe.clone())), &INFO);
 

@@ -120,18 +120,11 @@ fn size(n: i64) -> usize {
 /// Says once what is accepted without effect; `exceptions.toml` has the same list.
 fn warn_of_ignored(args: &Args) -> anyhow::Result<()> {
     let caching = &args.caching;
-    let ignored = [
-        (
-            caching.bucket_cache.content().context("get caching bucket configuration")?.is_some(),
-            "store.caching-bucket.config",
-            "ranges are read exactly, and the index cache keeps what is read again",
-        ),
-        (
-            args.request_logging.content()?.is_some(),
-            "request.logging-config",
-            "this version logs no requests",
-        ),
-    ];
+    let ignored = [(
+        caching.bucket_cache.content().context("get caching bucket configuration")?.is_some(),
+        "store.caching-bucket.config",
+        "ranges are read exactly, and the index cache keeps what is read again",
+    )];
     for (given, flag, reason) in ignored {
         if given {
             tracing::warn!(flag, reason, "flag is accepted but has no effect");
