@@ -260,7 +260,7 @@ impl Maker {
             for (l, instance) in ["a", "b"].iter().enumerate() {
                 let schema = [0, 1, 2, 0][2 * k + l];
                 let times = times(&mut self.rng, false);
-                let mut h = Counted::new(schema, if l == 0 { 0.001 } else { 0.5 }, 6, k == 1);
+                let mut h = Counted::new(schema, if l == 0 { 0.001 } else { 0.1 }, 6, k == 1);
                 let mut samples = Vec::new();
                 for (i, t) in times.into_iter().enumerate() {
                     h.observe(&mut self.rng, i % 170 == 169);
@@ -273,7 +273,7 @@ impl Maker {
         for (k, instance) in ["a", "b", "c"].iter().enumerate() {
             let mut samples = Vec::new();
             for (i, t) in times(&mut self.rng, true).into_iter().enumerate() {
-                let mut h = Counted::new(k as i32, [0.01, 0.01, 2.0][k], 4, true);
+                let mut h = Counted::new(k as i32, [0.01, 0.01, 0.05][k], 4, true);
                 (0..3).for_each(|_| h.observe(&mut self.rng, false));
                 let mut f = h.int().to_float();
                 f.scale(0.25 + (i % 5) as f64);

@@ -325,6 +325,9 @@ impl Generator {
             _ if floats => *self.rng.pick(&FLOAT),
             _ => "sum",
         };
+        // Of many, limitk takes the first, and behind most operators Prometheus' order is a map's.
+        let plain = v.atom && v.text.matches('(').count() <= 1 && !v.text.contains(':');
+        let op = if op == "limitk" && !plain { "limit_ratio" } else { op };
         let grouping = match self.rng.below(10) {
             0 | 1 if keep.is_empty() => String::new(),
             0..7 => format!(" by ({})", list(&keep)),
