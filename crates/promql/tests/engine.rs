@@ -295,3 +295,39 @@ fn stores_are_told_what_prometheus_tells_its_own() {
     }
     assert!(rows > 40);
 }
+
+#[test]
+fn extreme_times_and_steps_are_answered_or_refused() {
+    let store = load("load 10s\n  a 1+1x100\n  h {{schema:0 count:3 sum:4 buckets:[1 1 1]}}x100");
+    let engine = engine(1);
+    let times = [Millis::MIN, -1, 0, 500_000, Millis::MAX - 1, Millis::MAX];
+    for at in ["", "@ 9.2e15", "@ -9.2e15", "@ 0", "offset 290y", "offset -290y", "@ -9.2e15 offset 290y"] {
+        for shape in [
+            format!("a {at}"),
+            format!("rate(a[290y] {at})"),
+            format!("rate(a[1m] {at})"),
+            format!("sum_over_time(a[290y:145y] {at})"),
+            format!("max_over_time(rate(a[5m] {at})[290y:145y])"),
+            format!("timestamp(a {at})"),
+            format!("absent_over_time(a[5m] {at})"),
+            format!("predict_linear(a[5m] {at}, 1e300)"),
+            format!("a {at} smoothed"),
+            format!("rate(a[5m] anchored {at})"),
+            format!("info(a {at})"),
+            format!("histogram_count(rate(h[5m] {at}))"),
+        ] {
+            for time in times {
+                let query = engine.instant(&shape, time, QueryOptions::default());
+                // The text of a refusal is not what is tested here: nothing overflows.
+                let _ = query.map(|q| q.run(&store, &mut Collect::default()));
+                let query =
+                    engine.range(&shape, time, time.saturating_add(30_000), 10_000, QueryOptions::default());
+                let _ = query.map(|q| q.run(&store, &mut Collect::default()));
+            }
+        }
+    }
+    for query in ["max_over_time(vector(1)[290y:1ms])", "sum_over_time((a or time() + a)[290y:1s])"] {
+        let error = instant(&engine, &store, query).unwrap_err();
+        assert!(error.to_string().starts_with("too many steps: "), "{error}");
+    }
+}

@@ -43,6 +43,9 @@ use reckon::reckon;
 use result::{Results, window};
 use shared::Sources;
 
+/// Columns of so many steps are not worth being charged.
+const FEW_STEPS: usize = 20_000;
+
 /// Evaluates a query.
 pub(crate) fn run(query: &Query, store: &dyn Queryable, sink: &mut dyn Sink) -> Result<Outcome, QueryError> {
     let began = Instant::now();
@@ -59,6 +62,10 @@ pub(crate) fn run(query: &Query, store: &dyn Queryable, sink: &mut dyn Sink) -> 
         query.options.interrupt.clone(),
         Meter::new(query.options.account.clone()),
     );
+    for context in program.analysis.contexts.iter().filter(|c| c.steps.count > FEW_STEPS) {
+        // What works on one row at a time still has that row.
+        env.meter.charge(32 * context.steps.count as u64, &query.text())?;
+    }
     let Program { analysis, selections, steps, root, slots, notes } = program;
     let sources = Sources::start(store, selections);
     let limit = query.engine.max_samples as i64;

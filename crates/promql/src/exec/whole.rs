@@ -56,6 +56,7 @@ impl Op for Histograms {
         let mut ctx = HistogramContext {
             steps: self.steps,
             span: self.span,
+            interrupt: &cx.env.interrupt,
             keep_names: cx.env.options.delayed_name_removal,
             annotations: cx.notes,
         };
@@ -72,7 +73,7 @@ impl Op for Histograms {
                 let (lower, upper) = (slots.scalar(*lower), slots.scalar(*upper));
                 eval(&HistogramFunction::Fraction(&lower, &upper), &mut ctx, &rows)
             }
-        };
+        }?;
         cx.env.meter.release(self.charged);
         let results = results.into_iter().filter(|(_, column)| column.any());
         more.extend(results.map(|(labels, column)| Row { labels, drop_name: true, column }));

@@ -18,6 +18,8 @@ use super::Param;
 use super::labels::METADATA;
 use super::native::{self, NanNote};
 use crate::annotations::{Annotation, Annotations, Forced};
+use crate::error::QueryError;
+use crate::interrupt::Interrupt;
 use crate::parse::Span;
 use crate::{Column, Steps};
 use buckets::Bucket;
@@ -40,6 +42,8 @@ pub(crate) struct HistogramContext<'a> {
     pub(crate) span: Span,
     /// Whether names stay until the end of the query (delayed name removal).
     pub(crate) keep_names: bool,
+    /// Deadline and cancellation.
+    pub(crate) interrupt: &'a Interrupt,
     /// Where to note what the user should know.
     pub(crate) annotations: &'a mut Annotations,
 }
@@ -62,11 +66,14 @@ struct Native {
 }
 
 /// Evaluates a function over a vector: series in label order, each with its column.
+///
+/// # Errors
+/// When the query's time is up, or it was canceled.
 pub(crate) fn eval(
     function: &HistogramFunction<'_>,
     ctx: &mut HistogramContext<'_>,
     input: &[(Labels, Column)],
-) -> Vec<(Labels, Column)> {
+) -> Result<Vec<(Labels, Column)>, QueryError> {
     note_quantiles(function, ctx);
     let (mut classics, natives) = group(ctx, input);
     for native in &natives {
@@ -83,18 +90,24 @@ pub(crate) fn eval(
     // One quantile after the other, native histograms first: the order of an instant query.
     let mut outs = vec![Vec::new(); parts.len()];
     for native in &natives {
+        ctx.interrupt.check()?;
         let blocked = native.classic.map_or(&[][..], |c| &classics[c].steps);
         for (part, out) in parts.iter().zip(&mut outs) {
             part.natives(ctx, &input[native.series], blocked, out);
         }
     }
-    for (at, classic) in classics.iter().enumerate() {
-        let blocked: Vec<&Column> =
-            natives.iter().filter(|n| n.classic == Some(at)).map(|n| &input[n.series].1).collect();
-        evaluate(&parts, ctx, classic, &blocked, input, &mut forced, &mut outs);
+    let mut blocked: Vec<Vec<&Column>> = vec![Vec::new(); classics.len()];
+    for native in &natives {
+        if let Some(at) = native.classic {
+            blocked[at].push(&input[native.series].1);
+        }
+    }
+    for (classic, blocked) in classics.iter().zip(&blocked) {
+        ctx.interrupt.check()?;
+        evaluate(&parts, ctx, classic, blocked, input, &mut forced, &mut outs);
     }
     forced.write(ctx);
-    outs.concat()
+    Ok(outs.concat())
 }
 
 /// Notes every quantile out of range, whether there is data or not.

@@ -89,11 +89,11 @@ impl Base {
             subqueries += ms(self.eval_time) - ms(at);
         }
         let nanos = i128::from(original) + ms(self.eval_time) - ms(at) - subqueries;
-        Millis::try_from(nanos / 1_000_000).unwrap_or(if nanos < 0 {
-            Millis::MIN / 4
+        bounded(Millis::try_from(nanos / 1_000_000).unwrap_or(if nanos < 0 {
+            Millis::MIN
         } else {
-            Millis::MAX / 4
-        })
+            Millis::MAX
+        }))
     }
 }
 
@@ -130,8 +130,8 @@ impl<'q> Analysis<'q> {
     pub(crate) fn new(ast: &'q Ast, times: Times, options: &EngineOptions) -> Self {
         let n = ast.nodes().len();
         let (start, end, interval, step) = match times {
-            Times::Instant(at) => (at, at, 1, 0),
-            Times::Range { start, end, step } => (start, end, step, step),
+            Times::Instant(at) => (bounded(at), bounded(at), 1, 0),
+            Times::Range { start, end, step } => (bounded(start), bounded(end), step, step),
         };
         let base = Base { eval_time: start, offset: 0, at: None };
         let mut a = Analysis {
@@ -241,7 +241,7 @@ impl<'q> Analysis<'q> {
             }
             let id = NodeId(i as u32);
             let resolve = |at: Option<At>, in_param: bool| match at {
-                Some(At::Timestamp(t)) => Some(t),
+                Some(At::Timestamp(t)) => Some(bounded(t)),
                 Some(At::Start) if !in_param => Some(start),
                 Some(At::End) if !in_param => Some(end),
                 _ => None,
@@ -392,6 +392,12 @@ fn nanos(of: Option<crate::parse::DurationArg>) -> i64 {
         Some(crate::parse::DurationArg::Nanos(n)) => n,
         _ => 0,
     }
+}
+
+/// A time so far from the ends of time that adding ranges and offsets to it is safe. There is no data out
+/// there either way.
+fn bounded(t: Millis) -> Millis {
+    t.clamp(Millis::MIN / 4, Millis::MAX / 4)
 }
 
 /// Milliseconds as Go's `Duration.Seconds` computes them.

@@ -26,6 +26,9 @@ use crate::storage::Selection;
 /// Operators that hold a side each, one behind the other; more, and what came so far is put down first.
 const MOST_HELD: usize = 32;
 
+/// Most evaluation times of a query or a subquery: a column has an entry for each.
+const MOST_STEPS: usize = 1 << 26;
+
 /// What is to be done for a query.
 pub(crate) struct Program<'q> {
     /// The tree.
@@ -86,6 +89,7 @@ pub(super) enum Part {
 /// Compiles a query.
 pub(crate) fn compile(query: &Query, lookback: model::Millis) -> Result<Program<'_>, QueryError> {
     let analysis = Analysis::new(&query.ast, query.times, &query.engine);
+    check_steps(&analysis, query)?;
     let mut compiler = Compiler {
         a: analysis,
         query,
@@ -110,6 +114,32 @@ pub(crate) fn compile(query: &Query, lookback: model::Millis) -> Result<Program<
         root,
         notes: compiler.notes,
     })
+}
+
+/// Refuses what has more steps than a column may have.
+fn check_steps(a: &Analysis<'_>, query: &Query) -> Result<(), QueryError> {
+    let Some(context) = a.contexts.iter().find(|c| c.steps.count > MOST_STEPS) else { return Ok(()) };
+    let place = match context.outer {
+        Some((_, Some(id))) => text_of(a, query, id),
+        _ => Arc::from(query.text()),
+    };
+    let count = context.steps.count;
+    Err(QueryError::Execution(format!(
+        "too many steps: {place} is evaluated at {count} times, more than {MOST_STEPS}"
+    )))
+}
+
+/// The text of a node, shortened.
+fn text_of(a: &Analysis<'_>, query: &Query, id: NodeId) -> Arc<str> {
+    const LONGEST: usize = 200;
+    let span = a.ast.span(id);
+    let text = query.text.get(span.start as usize..span.end as usize).unwrap_or(&[]);
+    let cut = &text[..text.len().min(LONGEST)];
+    let mut shown = String::from_utf8_lossy(cut).into_owned();
+    if cut.len() < text.len() {
+        shown.push('…');
+    }
+    Arc::from(shown)
 }
 
 pub(super) struct Compiler<'q> {
@@ -230,15 +260,7 @@ impl Compiler<'_> {
 
     /// The text of a node, for messages.
     pub(super) fn what(&self, id: NodeId) -> Arc<str> {
-        const LONGEST: usize = 200;
-        let span = self.a.ast.span(id);
-        let text = self.query.text.get(span.start as usize..span.end as usize).unwrap_or(&[]);
-        let cut = &text[..text.len().min(LONGEST)];
-        let mut shown = String::from_utf8_lossy(cut).into_owned();
-        if cut.len() < text.len() {
-            shown.push('…');
-        }
-        Arc::from(shown)
+        text_of(&self.a, self.query, id)
     }
 
     /// A new slot.

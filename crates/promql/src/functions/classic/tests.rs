@@ -41,13 +41,15 @@ fn native(name: &str, steps: &[usize]) -> (Labels, Column) {
 
 fn run(function: &HistogramFunction<'_>, input: &[(Labels, Column)]) -> (Vec<String>, Vec<String>) {
     let mut annotations = Annotations::default();
+    let interrupt = crate::Interrupt::new();
     let mut ctx = HistogramContext {
+        interrupt: &interrupt,
         steps: STEPS,
         span: Span::new(0, 1),
         keep_names: false,
         annotations: &mut annotations,
     };
-    let out = eval(function, &mut ctx, input);
+    let out = eval(function, &mut ctx, input).unwrap();
     let shown = out
         .iter()
         .map(|(l, c)| {
