@@ -78,11 +78,11 @@ fn the_coarsest_allowed_comes_first_and_gaps_are_filled() {
     check(&all, (0, 399, HOUR - 1), &[(0, 100, RAW), (100, 200, FIVE), (200, 300, FIVE), (300, 400, RAW)]);
     check(&all, (150, 160, i64::MAX), &[(100, 200, HOUR)]);
     // A coarse block in the middle of a finer one: both are needed.
-    check(&[(0, 300, RAW), (100, 200, FIVE)], (0, 299, FIVE), &[
-        (0, 300, RAW),
-        (100, 200, FIVE),
-        (0, 300, RAW),
-    ]);
+    check(
+        &[(0, 300, RAW), (100, 200, FIVE)],
+        (0, 299, FIVE),
+        &[(0, 300, RAW), (100, 200, FIVE), (0, 300, RAW)],
+    );
 }
 
 #[test]

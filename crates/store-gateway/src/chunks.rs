@@ -34,6 +34,8 @@ const PARTITIONER: Partitioner = Partitioner { gap: 128 << 10, longest: 1 << 20 
 /// Reads at once for one piece.
 const READS: usize = 8;
 
+/// Bytes in which a chunk's length field lies in any case.
+const LENGTH: u64 = 16;
 /// So many chunks are cut where the request is.
 const SMALL: usize = 256;
 
@@ -126,8 +128,8 @@ impl Loader {
             let ranges = group.iter().map(|l| {
                 let start = u64::from(l.offset);
                 // The size in meta.json may be wrong: never a reason to ask for less than a length field.
-                let end = start.saturating_add(self.block.estimates.chunk);
-                start..end.min(size.max(start + 16))
+                let end = start.saturating_add(self.block.estimates.chunk.max(LENGTH));
+                start..end.min(size.max(start + LENGTH))
             });
             out.extend(
                 PARTITIONER.parts(ranges).into_iter().map(|p| (segment, p.bytes, p.items.len() as u64)),

@@ -5,10 +5,11 @@
 //! reader, who thereby sets the pace; when the stream is dropped the work behind it ends.
 //! Upstream: `blockSeriesClient`; where it holds all of a block, this holds a batch.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt as _;
+use futures::{FutureExt as _, StreamExt as _};
 use storeapi::{Aggr, Item, Series, SeriesStream};
 use storeapi_proto::thanos::ShardInfo;
 use tokio::sync::mpsc;
@@ -128,7 +129,14 @@ pub(crate) fn stream(
         request,
         shape,
     };
-    let task = tokio::spawn(producer.run(expanded, send));
+    let task = tokio::spawn(async move {
+        let after = send.clone();
+        // A stream that just ended would pass for a whole answer.
+        if let Err(panic) = AssertUnwindSafe(producer.run(expanded, send)).catch_unwind().await {
+            let text = format!("internal error: {}", component::run::panic_text(&*panic));
+            let _ = after.send(Err(Status::internal(text))).await;
+        }
+    });
     let abort = Abort(task.abort_handle());
     ReceiverStream::new(receive)
         .map(move |item| {
@@ -169,7 +177,8 @@ impl Producer {
     async fn produce(&mut self, mut expanded: Expanded, send: &Sender) -> Result<()> {
         let order = self.scan.order();
         let references = std::mem::take(&mut expanded.references);
-        let most = (REFERENCES / self.shape.blocks.max(1)).clamp(FIRST_BATCH, self.shape.batch.max(1));
+        let share = REFERENCES / self.shape.blocks.max(1);
+        let most = share.max(FIRST_BATCH).min(self.shape.batch.max(1));
         let mut size = FIRST_BATCH.min(most);
         let (mut at, mut sent) = (0, 0);
         let mut selected = Vec::new();

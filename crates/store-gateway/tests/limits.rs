@@ -13,7 +13,9 @@ use tonic::Code;
 
 fn dropped(opened: &common::Opened, reason: &str) -> f64 {
     let text = component::metrics::text::encode(&opened.env.registry.gather());
-    let line = format!("thanos_bucket_store_queries_dropped_total{{reason=\"{reason}\",tenant=\"default-tenant\"}} ");
+    let line = format!(
+        "thanos_bucket_store_queries_dropped_total{{reason=\"{reason}\",tenant=\"default-tenant\"}} "
+    );
     text.lines().find_map(|l| l.strip_prefix(&line)).map_or(0.0, |v| v.parse().unwrap())
 }
 
@@ -34,11 +36,26 @@ async fn r046_limits_hold_exactly_at_the_edge() {
     };
     for (limits, passes, reason, text) in [
         (CallLimits { series: 20, ..Default::default() }, true, "series", ""),
-        (CallLimits { series: 19, ..Default::default() }, false, "series", "exceeded series limit: limit 19 violated (got 20)"),
+        (
+            CallLimits { series: 19, ..Default::default() },
+            false,
+            "series",
+            "exceeded series limit: limit 19 violated (got 20)",
+        ),
         (CallLimits { chunks: 20, ..Default::default() }, true, "chunks", ""),
-        (CallLimits { chunks: 19, ..Default::default() }, false, "chunks", "exceeded chunks limit: limit 19 violated (got 20)"),
+        (
+            CallLimits { chunks: 19, ..Default::default() },
+            false,
+            "chunks",
+            "exceeded chunks limit: limit 19 violated (got 20)",
+        ),
         (CallLimits::default(), true, "bytes", ""),
-        (CallLimits { bytes: 10, ..Default::default() }, false, "bytes", "exceeded bytes limit while fetching postings: limit 10 violated (got "),
+        (
+            CallLimits { bytes: 10, ..Default::default() },
+            false,
+            "bytes",
+            "exceeded bytes limit while fetching postings: limit 10 violated (got ",
+        ),
     ] {
         let opened = with(limits).await;
         for strategy in [0, 1] {
@@ -64,7 +81,8 @@ async fn r046_limits_hold_exactly_at_the_edge() {
     // The exact number of bytes of a request, learnt from the hints, passes; one less does not.
     let opened = with(CallLimits::default()).await;
     let mut r = request();
-    let asked = storeapi_proto::hintspb::SeriesRequestHints { enable_query_stats: true, ..Default::default() };
+    let asked =
+        storeapi_proto::hintspb::SeriesRequestHints { enable_query_stats: true, ..Default::default() };
     r.hints = Some(prost_types::Any {
         type_url: "type.googleapis.com/hintspb.SeriesRequestHints".into(),
         value: prost::Message::encode_to_vec(&asked),

@@ -29,8 +29,33 @@ impl Dice {
 const NAMES: [&str; 4] = ["__name__", "a", "b", "ü"];
 const VALUES: [&str; 9] = ["a", "A", "ab", "a|b", "b", "bc", "é", "0", "longer value"];
 const PATTERNS: [&str; 27] = [
-    ".*", ".+", "", "^$", "a||b", "(a|)", "(?i)a", "(?i)a|b", "^a$", "a.*", ".*b", ".*b.*", "[ab]", "[a-c]+", "a|b|ab|bc|0",
-    "a\\|b", "é|ü", "(a)(b)?", "b?", "0|", "x", "x|y", ".", "..", "(?i:AB)|0", "longer.*|a", "a+",
+    ".*",
+    ".+",
+    "",
+    "^$",
+    "a||b",
+    "(a|)",
+    "(?i)a",
+    "(?i)a|b",
+    "^a$",
+    "a.*",
+    ".*b",
+    ".*b.*",
+    "[ab]",
+    "[a-c]+",
+    "a|b|ab|bc|0",
+    "a\\|b",
+    "é|ü",
+    "(a)(b)?",
+    "b?",
+    "0|",
+    "x",
+    "x|y",
+    ".",
+    "..",
+    "(?i:AB)|0",
+    "longer.*|a",
+    "a+",
 ];
 
 /// R042: all operators and odd patterns, negative-only sets, external labels: equal to a naive scan, for
@@ -66,7 +91,9 @@ async fn r042_matchers_select_what_a_naive_scan_selects() {
                 let kind = kinds[dice.roll(4)];
                 let name = dice.one(&["__name__", "a", "b", "ü", "cluster", "missing"]);
                 let value = match kind {
-                    MatchType::Equal | MatchType::NotEqual => dice.one(&["a", "A", "ab", "a|b", "b", "", "x", "one"]),
+                    MatchType::Equal | MatchType::NotEqual => {
+                        dice.one(&["a", "A", "ab", "a|b", "b", "", "x", "one"])
+                    }
                     _ => dice.one(&PATTERNS),
                 };
                 Matcher::new(kind, name, value).unwrap()
@@ -117,7 +144,8 @@ async fn r042_matchers_select_what_a_naive_scan_selects() {
     }
     assert!(selected > 10_000, "the test selects too little: {selected}");
     let text = component::metrics::text::encode(&lazy.env.registry.gather());
-    let lazily = text.lines().find_map(|l| l.strip_prefix("thanos_bucket_store_lazy_expanded_postings_total "));
+    let lazily =
+        text.lines().find_map(|l| l.strip_prefix("thanos_bucket_store_lazy_expanded_postings_total "));
     assert!(lazily.unwrap().parse::<f64>().unwrap() > 100.0, "postings were hardly ever lazy");
 }
 
@@ -125,7 +153,8 @@ async fn r042_matchers_select_what_a_naive_scan_selects() {
 #[tokio::test(flavor = "multi_thread")]
 async fn time_ranges_are_closed() {
     let dir = tempfile::tempdir().unwrap();
-    let chunks = |from: i64| (0..3).map(|i| floats(&[(from + i * 10, 1.0), (from + i * 10 + 5, 2.0)])).collect();
+    let chunks =
+        |from: i64| (0..3).map(|i| floats(&[(from + i * 10, 1.0), (from + i * 10 + 5, 2.0)])).collect();
     let series = [("early", 0), ("late", 100)];
     let all = series.iter().map(|(n, at)| (Labels::from_pairs([("n", *n)]), chunks(*at))).collect();
     Spec::new(1, all).write(dir.path());

@@ -89,7 +89,8 @@ impl Spec {
         let mut files = Vec::new();
         let mut segment_names = Vec::new();
         if self.tells_files {
-            let mut list: Vec<_> = std::fs::read_dir(dir.join("chunks")).unwrap().map(|e| e.unwrap()).collect();
+            let mut list: Vec<_> =
+                std::fs::read_dir(dir.join("chunks")).unwrap().map(|e| e.unwrap()).collect();
             list.sort_by_key(|e| e.file_name());
             for entry in list {
                 let segment = entry.file_name().into_string().unwrap();
