@@ -99,6 +99,17 @@ fn answer(
         "/api/v1/labels" => {
             Response::new(whole(format!(r#"{{"status":"success","data":{}}}"#, serde_json::json!(names))))
         }
+        "/api/v1/status/config" => Response::new(whole(
+            r#"{"status":"success","data":{"yaml":"global:\n  external_labels:\n    replica: a\n"}}"#.to_owned(),
+        )),
+        "/api/v1/status/flags" => Response::new(whole(
+            r#"{"status":"success","data":{"storage.tsdb.min-block-duration":"2h","storage.tsdb.max-block-duration":"2h"}}"#
+                .to_owned(),
+        )),
+        "/api/v1/status/buildinfo" => {
+            Response::new(whole(r#"{"status":"success","data":{"version":"3.14.0"}}"#.to_owned()))
+        }
+        "/metrics" => Response::new(whole("prometheus_tsdb_lowest_timestamp_seconds 0\n".to_owned())),
         _ => Response::builder().status(404).body(whole("nothing here".to_owned())).unwrap(),
     }
 }
