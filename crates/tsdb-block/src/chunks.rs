@@ -5,6 +5,7 @@
 //! data. Invariant: nothing is handed out before its checksum was verified.
 //! The layout is described in Prometheus' `tsdb/docs/format/chunks.md`.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -62,44 +63,47 @@ pub fn stored_len(bytes: &[u8]) -> Result<u64> {
 /// The segments of a local block.
 #[derive(Clone, Debug)]
 pub struct Reader {
-    segments: Vec<(PathBuf, Bytes)>,
+    /// By number, counted from zero: a reference names a file, not a place in the listing.
+    segments: BTreeMap<u32, (PathBuf, Bytes)>,
 }
 
 impl Reader {
-    /// Maps all segments of the folder, in order of their numbers.
+    /// Maps all segments of the folder.
     pub fn open(dir: &Path) -> Result<Reader> {
-        let mut paths = Vec::new();
+        let mut segments = BTreeMap::new();
         for entry in fs::read_dir(dir).map_err(Error::io(dir))? {
             let entry = entry.map_err(Error::io(dir))?;
             let number = entry.file_name().to_str().and_then(|n| n.parse::<u32>().ok());
-            if let Some(number) = number {
-                paths.push((number, entry.path()));
-            }
-        }
-        paths.sort();
-        let mut segments = Vec::with_capacity(paths.len());
-        for (_, path) in paths {
+            let Some(number) = number.and_then(|n| n.checked_sub(1)) else { continue };
+            let path = entry.path();
             let data = crate::map::file(&path)?;
             header(&data).map_err(|e| e.in_file(&path, 0))?;
-            segments.push((path, data));
+            segments.insert(number, (path, data));
         }
         Ok(Reader { segments })
     }
 
     /// The chunk that an index refers to.
     pub fn chunk(&self, reference: u64) -> Result<(Encoding, Bytes)> {
-        let (segment, offset) = ((reference >> 32) as usize, reference & 0xffff_ffff);
-        let Some((path, data)) = self.segments.get(segment) else {
-            return Err(Error::corrupt(NAME, 0, format!("no segment {segment} for reference {reference}")));
+        let (segment, offset) = ((reference >> 32) as u32, reference & 0xffff_ffff);
+        let Some((path, data)) = self.segments.get(&segment) else {
+            let file = u64::from(segment) + 1;
+            return Err(Error::corrupt(NAME, 0, format!("no segment {file:06} for reference {reference}")));
         };
         let rest = data.get(offset as usize..).unwrap_or_default();
-        let stored = parse(rest).map_err(|e| e.in_file(path, offset))?;
+        let stored = parse(rest).map_err(|e| match e.in_file(path, offset) {
+            Error::Corrupt { file, section, offset, reason } => {
+                let reason = format!("{reason} (chunk reference {reference})");
+                Error::Corrupt { file, section, offset, reason }
+            }
+            other => other,
+        })?;
         Ok((stored.encoding, data.slice_ref(stored.data)))
     }
 
     /// Size of all segments in bytes.
     pub fn size(&self) -> u64 {
-        self.segments.iter().map(|s| s.1.len() as u64).sum()
+        self.segments.values().map(|s| s.1.len() as u64).sum()
     }
 }
 
@@ -111,7 +115,7 @@ fn header(data: &[u8]) -> Result<()> {
     }
     match c.u8()? {
         1 => Ok(()),
-        v => Err(Error::Unsupported { what: "segment version", found: i64::from(v) }),
+        v => Err(Error::unsupported("segment version", i64::from(v))),
     }
 }
 

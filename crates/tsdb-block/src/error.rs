@@ -26,8 +26,10 @@ pub enum Error {
         reason: String,
     },
     /// A version, encoding or schema that this program does not know.
-    #[error("unsupported {what}: {found}")]
+    #[error("{}unsupported {what}: {found}", at(file))]
     Unsupported {
+        /// File and byte offset, where known.
+        file: Option<(PathBuf, u64)>,
         /// The field.
         what: &'static str,
         /// Its value.
@@ -57,7 +59,17 @@ fn within(file: &Option<PathBuf>) -> String {
     file.as_ref().map(|f| format!("{}: ", f.display())).unwrap_or_default()
 }
 
+fn at(file: &Option<(PathBuf, u64)>) -> String {
+    file.as_ref().map(|(f, offset)| format!("{} at offset {offset}: ", f.display())).unwrap_or_default()
+}
+
 impl Error {
+    /// An unsupported error without a file.
+    #[cold]
+    pub(crate) fn unsupported(what: &'static str, found: i64) -> Error {
+        Error::Unsupported { file: None, what, found }
+    }
+
     /// A corrupt error without a file.
     #[cold]
     pub(crate) fn corrupt(section: &'static str, offset: usize, reason: impl Into<String>) -> Error {
@@ -80,6 +92,9 @@ impl Error {
                 offset: offset.saturating_add(base),
                 reason,
             },
+            Error::Unsupported { file: None, what, found } => {
+                Error::Unsupported { file: Some((path.to_owned(), base)), what, found }
+            }
             other => other,
         }
     }

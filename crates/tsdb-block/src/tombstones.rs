@@ -43,7 +43,7 @@ impl Tombstones {
         }
         match c.u8()? {
             1 => {}
-            v => return Err(Error::Unsupported { what: "tombstones version", found: i64::from(v) }),
+            v => return Err(Error::unsupported("tombstones version", i64::from(v))),
         }
         if c.left() < 4 {
             return Err(c.fail("no checksum"));

@@ -166,3 +166,173 @@ fn damage_is_an_error_within_bounds() {
         bounded(&data, || meta::BlockMeta::parse(&data));
     }
 }
+
+/// Numbers that a length or a count may pretend to be.
+const LIES: [u64; 6] = [0, (1 << 31) - 1, (1 << 32) - 1, (1 << 63) - 1, u64::MAX, 1 << 40];
+
+fn uvarint(mut v: u64) -> Vec<u8> {
+    let mut out = Vec::new();
+    while v >= 0x80 {
+        out.push(v as u8 | 0x80);
+        v >>= 7;
+    }
+    out.push(v as u8);
+    out
+}
+
+fn text(s: &str) -> Vec<u8> {
+    [uvarint(s.len() as u64), s.as_bytes().to_vec()].concat()
+}
+
+/// What one field of the index below says instead of the truth.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Field {
+    None,
+    SymbolCount,
+    SymbolLength,
+    SymbolSection,
+    LabelCount,
+    ChunkCount,
+    SeriesLength,
+    PostingCount,
+    PostingSection,
+    TableCount,
+    TableKeys,
+    TableName,
+    TableOffset,
+    TableSection,
+    Toc(usize),
+}
+
+/// An index of one series `a="b"`, all checksums right, one field lying.
+fn lying_index(field: Field, lie: u64) -> Vec<u8> {
+    let or = |f: Field, truth: u64| if f == field { lie } else { truth };
+    let sum = |body: &[u8]| crc32c::crc32c(body).to_be_bytes().to_vec();
+    let section = |f: Field, body: Vec<u8>| {
+        let len = or(f, body.len() as u64) as u32;
+        [len.to_be_bytes().to_vec(), body.clone(), sum(&body)].concat()
+    };
+    let mut out = index::MAGIC.to_be_bytes().to_vec();
+    out.push(2);
+    let mut toc = [0u64; 6];
+    toc[0] = out.len() as u64;
+    let symbols = [
+        (or(Field::SymbolCount, 2) as u32).to_be_bytes().to_vec(),
+        uvarint(or(Field::SymbolLength, 1)),
+        b"a".to_vec(),
+        text("b"),
+    ];
+    out.extend(section(Field::SymbolSection, symbols.concat()));
+    toc[1] = out.len() as u64;
+    out.resize(out.len().next_multiple_of(16), 0);
+    let reference = (out.len() / 16) as u32;
+    let series = [
+        uvarint(or(Field::LabelCount, 1)),
+        vec![0, 1],
+        uvarint(or(Field::ChunkCount, 1)),
+        // From 1, for 1, at 8.
+        vec![2, 1, 8],
+    ]
+    .concat();
+    out.extend(
+        [uvarint(or(Field::SeriesLength, series.len() as u64)), series.clone(), sum(&series)].concat(),
+    );
+    toc[2] = out.len() as u64;
+    out.resize(out.len().next_multiple_of(4), 0);
+    toc[4] = out.len() as u64;
+    let list = [(or(Field::PostingCount, 1) as u32).to_be_bytes(), reference.to_be_bytes()].concat();
+    out.extend(section(Field::PostingSection, list));
+    (toc[3], toc[5]) = (out.len() as u64, out.len() as u64);
+    let entry = |name: &str, value: &str| [text(name), text(value), uvarint(toc[4])].concat();
+    let table = [
+        (or(Field::TableCount, 2) as u32).to_be_bytes().to_vec(),
+        uvarint(or(Field::TableKeys, 2)),
+        uvarint(or(Field::TableName, 0)),
+        text(""),
+        uvarint(or(Field::TableOffset, toc[4])),
+        uvarint(2),
+        entry("a", "b"),
+    ];
+    out.extend(section(Field::TableSection, table.concat()));
+    if let Field::Toc(at) = field {
+        toc[at] = lie;
+    }
+    let toc: Vec<u8> = toc.iter().flat_map(|f| f.to_be_bytes()).collect();
+    out.extend([toc.clone(), sum(&toc)].concat());
+    out
+}
+
+/// Every series, as a query would read it.
+fn read_all(data: &[u8]) -> tsdb_block::Result<Vec<(Labels, usize)>> {
+    let reader = index::Reader::new(Bytes::copy_from_slice(data))?;
+    let (mut series, mut out) = (Series::default(), Vec::new());
+    for reference in reader.all_postings()?.to_vec() {
+        reader.series(reference, &mut series)?;
+        out.push((reader.labels(&series)?, series.chunks.len()));
+    }
+    let names: Vec<String> = reader.label_names().map(str::to_owned).collect();
+    for name in names {
+        let values: Vec<String> = reader.label_values(&name).map(str::to_owned).collect();
+        for value in values {
+            reader.postings(&name, &value)?;
+        }
+    }
+    Ok(out)
+}
+
+#[test]
+fn r004_lying_lengths_are_errors_within_bounds() {
+    use Field::{
+        ChunkCount, LabelCount, PostingCount, PostingSection, SeriesLength, SymbolCount, SymbolLength,
+        SymbolSection, TableCount, TableKeys, TableName, TableOffset, TableSection, Toc,
+    };
+    let truth = vec![(Labels::from_pairs([("a", "b")]), 1)];
+    assert_eq!(read_all(&lying_index(Field::None, 0)).unwrap(), truth);
+    let read = [
+        SymbolCount,
+        SymbolLength,
+        SymbolSection,
+        LabelCount,
+        ChunkCount,
+        SeriesLength,
+        PostingCount,
+        PostingSection,
+        TableCount,
+        TableKeys,
+        TableOffset,
+        TableSection,
+        Toc(0),
+        Toc(5),
+    ];
+    for lie in LIES {
+        for field in read {
+            let data = lying_index(field, lie);
+            bounded(&data, || {
+                let got = read_all(&data);
+                assert!(got.is_err(), "{field:?} {lie}: {got:?}");
+            });
+        }
+        // The name of the list of all series has no byte: only other lengths lie.
+        let data = lying_index(TableName, lie.max(1));
+        bounded(&data, || assert!(read_all(&data).is_err(), "{lie}"));
+        for field in (0..6).map(Toc) {
+            let data = lying_index(field, lie);
+            bounded(&data, || assert!(read_all(&data).map_or(true, |got| got == truth)));
+        }
+    }
+    // Sections that overlap: each offset in the place of each other.
+    let good = index::Reader::new(lying_index(Field::None, 0).into()).unwrap();
+    let toc = good.toc();
+    for at in [toc.symbols, toc.series, toc.label_indices, toc.postings, toc.postings_table] {
+        for field in [Toc(0), Toc(5)] {
+            let data = lying_index(field, at);
+            bounded(&data, || assert!(read_all(&data).map_or(true, |got| got == truth)));
+        }
+    }
+    // A chunk that pretends to be longer or shorter than its bytes.
+    for lie in LIES.into_iter().chain([1, 3, 4, 6, 7]) {
+        let stored = [uvarint(lie), vec![1], vec![0; 5], vec![0; 4]].concat();
+        bounded(&stored, || assert!(chunks::parse(&stored).is_err(), "{lie}"));
+        bounded(&stored, || chunks::stored_len(&stored).ok());
+    }
+}

@@ -74,7 +74,7 @@ fn samples(encoding: Encoding, data: &[u8]) -> Result<Chunk> {
     match encoding {
         Encoding::Xor => xor::walk(data, |t, v| float(0, t, v))?,
         Encoding::Xor2 => xor2::walk(data, float)?,
-        Encoding::Aggr => return Err(Error::Unsupported { what: "decoding of chunk encoding", found: 0xff }),
+        Encoding::Aggr => return Err(Error::unsupported("decoding of chunk encoding", 0xff)),
         _ => return histograms(encoding, data),
     }
     charged?;
@@ -187,6 +187,6 @@ fn body(chunk: &Chunk) -> Result<Vec<u8>> {
             }
             Ok(e.finish())
         }
-        Encoding::Aggr => Err(Error::Unsupported { what: "encoding of chunk encoding", found: 0xff }),
+        Encoding::Aggr => Err(Error::unsupported("encoding of chunk encoding", 0xff)),
     }
 }

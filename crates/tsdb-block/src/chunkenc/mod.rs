@@ -72,7 +72,7 @@ impl Encoding {
 impl TryFrom<u8> for Encoding {
     type Error = Error;
     fn try_from(byte: u8) -> Result<Encoding> {
-        Encoding::from_byte(byte).ok_or(Error::Unsupported { what: "chunk encoding", found: i64::from(byte) })
+        Encoding::from_byte(byte).ok_or(Error::unsupported("chunk encoding", i64::from(byte)))
     }
 }
 
@@ -140,7 +140,7 @@ fn decode_between(
                 t <= maxt
             })
         }
-        Encoding::Aggr => Err(Error::Unsupported { what: "decoding of chunk encoding", found: 0xff }),
+        Encoding::Aggr => Err(Error::unsupported("decoding of chunk encoding", 0xff)),
         _ => histogram::decode(encoding, data, mint, maxt, out),
     }
 }

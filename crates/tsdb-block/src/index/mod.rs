@@ -50,7 +50,7 @@ impl Version {
         match c.u8()? {
             1 => Ok(Version::V1),
             2 => Ok(Version::V2),
-            v => Err(Error::Unsupported { what: "index version", found: i64::from(v) }),
+            v => Err(Error::unsupported("index version", i64::from(v))),
         }
     }
 

@@ -37,10 +37,18 @@ pub fn iter(body: &[u8]) -> Result<impl Iterator<Item = Result<Entry<'_>>>> {
     let mut c = Cursor::new(body, NAME);
     let mut left = c.be32()?;
     Ok(std::iter::from_fn(move || {
-        left = left.checked_sub(1)?;
+        if left == 0 {
+            // The count is a lie where bytes are left over.
+            return (c.left() > 0).then(|| {
+                let error = c.fail(format!("{} bytes after the last entry", c.left()));
+                c = Cursor::new(&[], NAME);
+                Err(error)
+            });
+        }
+        left -= 1;
         let item = entry(&mut c);
         if item.is_err() {
-            left = 0;
+            (left, c) = (0, Cursor::new(&[], NAME));
         }
         Some(item)
     }))

@@ -117,14 +117,17 @@ fn fill(c: &mut Cursor<'_>, mint: Millis, maxt: Millis, out: &mut Series) -> Res
         reference = if i == 0 { c.uvarint()? } else { reference.wrapping_add(c.varint()? as u64) };
         last_maxt = to;
         if from > maxt {
-            break;
+            return Ok(());
         }
         let chunk = ChunkMeta { mint: from, maxt: to, reference };
         if chunk.overlaps(mint, maxt) {
             out.chunks.push(chunk);
         }
     }
-    Ok(())
+    match c.left() {
+        0 => Ok(()),
+        left => Err(c.fail(format!("{left} bytes after the last chunk"))),
+    }
 }
 
 /// Appends an entry with length and checksum. `labels` are symbol references in name order.

@@ -31,7 +31,7 @@ impl Layout {
         let schema = b.varbit_int();
         let schema = match i32::try_from(schema) {
             Ok(s) if s == CUSTOM_BUCKETS_SCHEMA || (-9..=52).contains(&s) => s,
-            _ => return Err(Error::Unsupported { what: "histogram schema", found: schema }),
+            _ => return Err(Error::unsupported("histogram schema", schema)),
         };
         let positive = read_spans(b, allow)?;
         let negative = read_spans(b, allow)?;
@@ -78,7 +78,10 @@ fn read_spans(b: &mut Bits<'_>, allow: &mut Allowance) -> Result<Vec<Span>> {
     for _ in 0..n {
         let (length, offset) = (b.varbit_uint(), b.varbit_int());
         match (u32::try_from(length), i32::try_from(offset)) {
-            (Ok(length), Ok(offset)) => spans.push(Span { offset, length }),
+            // Only the first span may begin below zero; the others lie behind the one before them.
+            (Ok(length), Ok(offset)) if spans.is_empty() || offset >= 0 => {
+                spans.push(Span { offset, length })
+            }
             _ => return Err(b.fail(format!("span of length {length} at {offset}"))),
         }
         b.check()?;
@@ -94,11 +97,15 @@ fn read_bounds(b: &mut Bits<'_>, allow: &mut Allowance) -> Result<Arc<[f64]>> {
     allow.take(n, 2 * size_of::<f64>())?;
     let mut bounds = Vec::with_capacity(n);
     for _ in 0..n {
-        bounds.push(match b.varbit_uint() {
+        let bound = match b.varbit_uint() {
             0 => f64::from_bits(b.read(64)),
             thousandths => (thousandths - 1) as f64 / 1000.0,
-        });
+        };
         b.check()?;
+        if bound.is_nan() || bounds.last().is_some_and(|last| *last >= bound) {
+            return Err(b.fail("custom bounds do not ascend"));
+        }
+        bounds.push(bound);
     }
     Ok(bounds.into())
 }

@@ -20,7 +20,7 @@ use model::{CounterResetHint, FloatHistogram, Millis, STALE_NAN_BITS, Samples};
 
 use super::Encoding;
 use super::budget::Allowance;
-use crate::Result;
+use crate::{Error, Result};
 
 /// What a chunk's header says about the histogram before its first one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -100,7 +100,7 @@ pub(super) fn decode(
             if s.t >= mint && s.t <= maxt {
                 layout.charge(s.stale(), allow)?;
                 let h = if s.stale() { stale() } else { layout.float(head.reset.hint(s.index), s) };
-                take(s.t, s.st, h);
+                take(s.t, s.st, plausible(h, s.index)?);
             }
             Ok(s.t <= maxt)
         })
@@ -109,11 +109,24 @@ pub(super) fn decode(
             if s.t >= mint && s.t <= maxt {
                 layout.charge(s.stale(), allow)?;
                 let h = if s.stale() { stale() } else { layout.float_of_int(head.reset.hint(s.index), s) };
-                take(s.t, s.st, h);
+                take(s.t, s.st, plausible(h, s.index)?);
             }
             Ok(s.t <= maxt)
         })
     }
+}
+
+/// A histogram that a writer could have meant: Prometheus appends none with a bucket below zero.
+fn plausible(h: FloatHistogram, index: usize) -> Result<FloatHistogram> {
+    let negative = |buckets: &[f64]| buckets.iter().any(|count| *count < 0.0);
+    if negative(&h.positive_buckets) || negative(&h.negative_buckets) {
+        return Err(Error::corrupt(
+            "histogram chunk",
+            0,
+            format!("histogram {index} has a bucket below zero"),
+        ));
+    }
+    Ok(h)
 }
 
 fn stale() -> FloatHistogram {
