@@ -21,7 +21,7 @@ fn patience() -> Policy {
 }
 
 #[tokio::test]
-async fn providers() {
+async fn r016_providers_pass_the_suite() {
     acceptance(&InMemory::new()).await;
     let dir = tempfile::tempdir().unwrap();
     acceptance(&Filesystem::new(dir.path()).unwrap()).await;
@@ -31,7 +31,7 @@ async fn providers() {
 }
 
 #[tokio::test]
-async fn wrappers() {
+async fn r016_wrappers_pass_the_suite() {
     let inner: SharedBucket = Arc::new(InMemory::new());
     inner.upload_bytes("outside", "x".into()).await.unwrap();
     acceptance(prefixed(inner.clone(), "/a/b/").as_ref()).await;

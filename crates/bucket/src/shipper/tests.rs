@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use component::clock::ManualClock;
 use futures::TryStreamExt as _;
 use objstore::memory::InMemory;
+use objstore::testing::{Fault, FaultStore, OperationKind};
 use objstore::{
     Attributes, Bucket, BucketExt as _, EntryStream, Error as StoreError, ErrorKind, ListOptions,
     ObjectStream, Result as Stored, UploadBody,
@@ -161,6 +162,99 @@ fn complete(all: &BTreeMap<String, Vec<u8>>, id: &str, segments: usize) -> bool 
     }
     assert_eq!(all.get(&format!("{id}/index")), Some(&format!("index of {id}").into_bytes()));
     true
+}
+
+/// Every operation of two blocks' shipping fails once, in each way, and then for good.
+#[tokio::test]
+async fn r018_an_error_at_operation_n_costs_time_only() {
+    let ship = async |kind: Option<ErrorKind>, n: u64, times: usize| {
+        let dir = tempfile::tempdir().unwrap();
+        block(dir.path(), A, 0, 1, 2);
+        block(dir.path(), B, HOUR2, 1, 1);
+        let store = Arc::new(InMemory::new());
+        let faults = Arc::new(FaultStore::new(store.clone()));
+        for _ in 0..times {
+            faults.inject(Fault { skip: n, error: kind, ..Fault::default() });
+        }
+        let mut s = shipper(faults.clone(), dir.path(), options());
+        let mut failed = 0;
+        for _ in 0..times {
+            failed += u64::from(s.sync().await.is_err());
+            // Nothing half, nothing lost: what is listed is whole, at every moment.
+            let all = objects(&store).await;
+            for id in listed(dir.path()) {
+                assert!(complete(&all, &id, if id == A { 2 } else { 1 }));
+            }
+            assert!(!all.contains_key(&format!("{B}/meta.json")) || complete(&all, A, 2), "oldest first");
+        }
+        assert_eq!((s.metrics.sync_failures.get(), s.metrics.upload_failures.get()), (failed, 0));
+        // Once the fault is gone, everything is there without help.
+        s.sync().await.unwrap();
+        let all = objects(&store).await;
+        assert!(complete(&all, A, 2) && complete(&all, B, 1));
+        assert_eq!((listed(dir.path()), all.len()), (vec![A.to_owned(), B.to_owned()], 7));
+        (failed, faults.log().len() as u64)
+    };
+    let (_, operations) = ship(None, 0, 1).await;
+    for n in 0..operations {
+        for kind in [ErrorKind::Retry, ErrorKind::AccessDenied, ErrorKind::Limit, ErrorKind::Other] {
+            assert_eq!(ship(Some(kind), n, 1).await.0, 1, "{kind:?} at {n}");
+        }
+    }
+    // For a while: each round fails at its first operation.
+    assert_eq!(ship(Some(ErrorKind::Retry), 0, 20).await.0, 20);
+}
+
+#[tokio::test]
+async fn r019_uploads_that_are_stored_and_not_acknowledged_are_not_doubled() {
+    let dir = tempfile::tempdir().unwrap();
+    block(dir.path(), A, 0, 1, 3);
+    let store = Arc::new(InMemory::new());
+    let faults = Arc::new(FaultStore::new(store.clone()));
+    let mut s = shipper(faults.clone(), dir.path(), options());
+    // Three segments, the index, the metadata: each goes up, and each seems to fail.
+    for n in 0..5 {
+        let operation = Some(OperationKind::Upload);
+        let error = Some(ErrorKind::Retry);
+        faults.inject(Fault { operation, skip: n, error, applied: true, ..Fault::default() });
+        assert!(s.sync().await.is_err(), "{n}");
+        assert!(listed(dir.path()).is_empty());
+    }
+    // The block is whole by now: it is found, not sent again, and there is one of it.
+    assert_eq!(s.sync().await.unwrap(), 0);
+    let all = objects(&store).await;
+    assert!(complete(&all, A, 3) && all.len() == 5);
+    assert_eq!(listed(dir.path()), [A]);
+}
+
+/// A power cut while the state file is written leaves the old one, whatever got to the disk.
+#[tokio::test]
+async fn r031_a_cut_leaves_the_old_state_file_or_the_new() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("thanos.shipper.json");
+    let state =
+        |ids: &[&str]| State { uploaded: ids.iter().map(|id| Ulid::from_string(id).unwrap()).collect() };
+    let (old, new) = (state(&[A]), state(&[A, B]));
+    let text = new.to_json();
+    for cut in 0..=text.len() {
+        old.write(&path).unwrap();
+        // What is not in place yet, torn at any byte.
+        std::fs::write(dir.path().join("thanos.shipper.json.tmp"), &text[..cut]).unwrap();
+        assert_eq!(State::read(&path).unwrap(), old);
+        new.write(&path).unwrap();
+        assert_eq!(State::read(&path).unwrap(), new);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left beside it");
+    }
+    // A torn file of another writer: rebuilt from the bucket, nothing sent twice.
+    for cut in [0, 1, text.len() / 2, text.len() - 3] {
+        let dir = tempfile::tempdir().unwrap();
+        block(dir.path(), A, 0, 1, 1);
+        let store = Arc::new(InMemory::new());
+        assert_eq!(shipper(store.clone(), dir.path(), options()).sync().await.unwrap(), 1);
+        std::fs::write(dir.path().join("thanos.shipper.json"), &text[..cut]).unwrap();
+        assert_eq!(shipper(store, dir.path(), options()).sync().await.unwrap(), 0, "{cut}");
+        assert_eq!(listed(dir.path()), [A]);
+    }
 }
 
 #[tokio::test]
