@@ -224,10 +224,6 @@ impl Compiler<'_> {
         let mut flow = match (part, self.a.ast.expr(matrix)) {
             (Part::Subquery(mut inner), Expr::Subquery(subquery)) => {
                 let at = self.a.at[matrix.index()];
-                if matrix == args[0] {
-                    // What a subquery gives has no place in the text.
-                    call.span = Span::default();
-                }
                 call.windows.range = subquery.range.millis().unwrap_or(0);
                 call.windows.fixed = at.map(|_| start);
                 let original = subquery.offset.and_then(|o| o.millis()).unwrap_or(0);

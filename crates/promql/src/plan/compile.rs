@@ -394,7 +394,14 @@ impl Compiler<'_> {
 
     fn unary(&mut self, id: NodeId, op: UnaryOp, expr: NodeId) -> Result<Part, QueryError> {
         if op == UnaryOp::Plus {
-            return Ok(self.take(expr));
+            return match self.take(expr) {
+                // No longer a plain selector, which `timestamp()` would look through.
+                Part::Selector(at) => {
+                    self.put_back(expr, Part::Selector(at));
+                    Ok(Part::Rows(self.rows(expr)?))
+                }
+                part => Ok(part),
+            };
         }
         if self.a.ast.node(expr).value_type == ValueType::Scalar {
             let of = self.scalar(expr);
