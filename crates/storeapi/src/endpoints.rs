@@ -16,7 +16,7 @@ use component::discovery::Target;
 use model::{Labels, Matcher};
 use parking_lot::RwLock;
 use storeapi_proto::info::InfoResponse;
-use tonic::Status;
+use tonic::{Code, Status};
 
 use crate::external_labels::any_can_match;
 use crate::store::{Store, status_text};
@@ -64,7 +64,7 @@ pub struct EndpointStatus {
     pub last_error: Option<String>,
     /// External label sets.
     pub label_sets: Vec<Labels>,
-    /// Thanos' component word (`sidecar`, `store` …), empty for unknown.
+    /// Thanos' component word (`sidecar`, `store` …), empty for a peer that never spoke.
     pub component: String,
     /// Oldest data, in milliseconds.
     pub min_time: i64,
@@ -162,9 +162,10 @@ impl Endpoint {
         self.info.as_ref().and_then(|i| i.store.as_ref()).is_some_and(|s| s.supports_without_replica_labels)
     }
 
-    /// Thanos' component word, or empty.
-    pub fn component(&self) -> &str {
-        self.info.as_ref().map_or("", |i| &i.component_type)
+    /// Thanos' component word; one for all those it does not know, and for a peer that never spoke.
+    pub fn component(&self) -> &'static str {
+        let word = self.info.as_ref().map_or("", |i| i.component_type.as_str());
+        COMPONENTS.iter().find(|known| **known == word).copied().unwrap_or("unknown-store-api")
     }
 
     /// Whether the peer may hold series in `[mint, maxt]` that match.
@@ -181,9 +182,34 @@ impl Endpoint {
             last_check: self.last_check,
             last_error: self.last_error.clone(),
             label_sets: self.label_sets.to_vec(),
-            component: self.component().to_owned(),
+            component: if self.info.is_some() { self.component().to_owned() } else { String::new() },
             min_time,
             max_time,
+        }
+    }
+}
+
+/// The component words that Thanos knows of peers.
+const COMPONENTS: [&str; 6] = ["query", "rule", "sidecar", "store", "receive", "debug"];
+
+/// What is said of a peer without the Info service.
+const NO_METADATA: &str = "cannot obtain metadata: neither info nor store client found";
+
+/// Two producers with the same external labels write into the same series and upload twice.
+fn warn_of_equal_producers<'a>(endpoints: impl Iterator<Item = &'a Endpoint>) {
+    let mut producers: BTreeMap<String, usize> = BTreeMap::new();
+    for e in endpoints.filter(|e| e.has_store() && matches!(e.component(), "sidecar" | "rule")) {
+        let labels = label_sets_text(&e.label_sets);
+        let count = producers.entry(labels).or_default();
+        *count += 1;
+        if *count > 1 {
+            tracing::warn!(
+                component = "endpointset",
+                address = e.addr,
+                extLset = label_sets_text(&e.label_sets),
+                duplicates = %count,
+                "found duplicate storeEndpoints producer (sidecar or ruler). This is not advised as it will malform data in in the same bucket"
+            );
         }
     }
 }
@@ -256,7 +282,9 @@ impl EndpointSet {
                 "removing endpoint because it's unhealthy or does not exist",
             );
         }
-        self.metrics.update(next.values().filter(|e| e.is_queryable()).map(|e| &**e));
+        let queryable = || next.values().filter(|e| e.is_queryable()).map(|e| &**e);
+        warn_of_equal_producers(queryable());
+        self.metrics.update(queryable());
         *self.endpoints.write() = next;
         self.updated_once.send_replace(true);
     }
@@ -285,15 +313,14 @@ impl EndpointSet {
             },
         };
         let info = match tokio::time::timeout(self.timeouts.info, old.peer.info()).await {
+            Ok(Err(e)) if e.code() == Code::Unimplemented => Err(NO_METADATA.to_owned()),
             Ok(info) => info.map_err(|e| status_text(&e)),
             Err(_) => Err("rpc error: code = DeadlineExceeded desc = context deadline exceeded".to_owned()),
         };
-        let info = info.map_err(|e| {
-            let text = format!("fetching info from {name}: {e}");
-            let err = format!("getting metadata: {text}");
+        if let Err(e) = &info {
+            let err = format!("getting metadata: {e}");
             tracing::warn!(component = "endpointset", address = name, err, "update of endpoint failed");
-            text
-        });
+        }
         let mut next = old.updated(info, now);
         next.strict = spec.strict;
         let limit = self.timeouts.unhealthy.as_millis() as i64;

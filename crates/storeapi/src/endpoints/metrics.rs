@@ -3,8 +3,10 @@
 //! Holds the gauge and its choice of labels (`--query.conn-metric.label`). It knows no network.
 //! Invariant: after an update the gauge has exactly the label values of the queryable peers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use prometheus::{GaugeVec, Opts, Registry};
 
 use super::{Endpoint, label_sets_text};
@@ -36,6 +38,19 @@ impl MetricLabel {
 pub struct NodeMetrics {
     gauge: GaugeVec,
     labels: Vec<MetricLabel>,
+    shown: Arc<Mutex<BTreeSet<Vec<String>>>>,
+}
+
+/// Bytes of external labels after which they are cut.
+const LABELS_LIMIT: usize = 1000;
+
+/// The text, cut at a character near the limit and closed, where it is too long.
+fn limited(text: String) -> String {
+    if text.len() <= LABELS_LIMIT {
+        return text;
+    }
+    let end = (0..LABELS_LIMIT).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    format!("{}}}", &text[..end])
 }
 
 impl NodeMetrics {
@@ -45,10 +60,10 @@ impl NodeMetrics {
     /// When the registry already has it.
     pub fn new(registry: &Registry, labels: &[MetricLabel]) -> prometheus::Result<Self> {
         let names: Vec<&str> = labels.iter().map(|l| l.name()).collect();
-        let help = "Number of gRPC connection to Store APIs. Opened connection means healthy store APIs available for Querier.";
+        let help = "How many peers that serve data answer, of each kind.";
         let gauge = GaugeVec::new(Opts::new("thanos_store_nodes_grpc_connections", help), &names)?;
         registry.register(Box::new(gauge.clone()))?;
-        Ok(NodeMetrics { gauge, labels: labels.to_vec() })
+        Ok(NodeMetrics { gauge, labels: labels.to_vec(), shown: Arc::default() })
     }
 
     /// Counts `endpoints` anew.
@@ -57,16 +72,33 @@ impl NodeMetrics {
         for e in endpoints {
             let values = self.labels.iter().map(|l| match l {
                 MetricLabel::ExternalLabels if e.label_sets.is_empty() => "no_external_labels".to_owned(),
-                MetricLabel::ExternalLabels => label_sets_text(&e.label_sets),
+                MetricLabel::ExternalLabels => limited(label_sets_text(&e.label_sets)),
                 MetricLabel::StoreType => e.component().to_owned(),
                 MetricLabel::IpPort => e.addr.clone(),
             });
             *counts.entry(values.collect()).or_default() += 1.0;
         }
-        self.gauge.reset();
-        for (values, n) in counts {
-            let values: Vec<&str> = values.iter().map(String::as_str).collect();
-            self.gauge.with_label_values(&values).set(n);
+        // A scrape in between sees every kind of peer that stays.
+        let mut shown = self.shown.lock();
+        for (values, n) in &counts {
+            self.gauge.with_label_values(values).set(*n);
         }
+        for gone in shown.iter().filter(|values| !counts.contains_key(*values)) {
+            // It was set before, so it is there.
+            let _ = self.gauge.remove_label_values(gone);
+        }
+        *shown = counts.into_keys().collect();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_labels_are_cut_at_a_character_and_closed() {
+        assert_eq!(limited("{a}".to_owned()), "{a}");
+        let cut = limited(format!("{{{}", "é".repeat(600)));
+        assert_eq!((cut.len(), cut.ends_with("é}")), (1000, true));
     }
 }

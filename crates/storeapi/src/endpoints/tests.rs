@@ -93,10 +93,7 @@ async fn members_come_go_and_are_counted() {
     assert_eq!(names(&set), ["a:1", "b:1"]);
     let statuses = set.statuses();
     assert_eq!((statuses[0].last_check, statuses[0].component.as_str()), (1000, "store"));
-    assert_eq!(
-        statuses[1].last_error.as_deref(),
-        Some("fetching info from b:1: rpc error: code = Unavailable desc = down")
-    );
+    assert_eq!(statuses[1].last_error.as_deref(), Some("rpc error: code = Unavailable desc = down"));
     let gauge = registry.gather();
     assert_eq!(gauge[0].get_metric().len(), 2);
 
