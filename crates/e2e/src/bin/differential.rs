@@ -22,7 +22,7 @@ use serde_json::Value;
 
 const USAGE: &str = "differential [--prometheus BIN] [--seed N] [--count N] [--threads N] [--most N] \
     [--record FILE] \
-    [--show-unanswered] [--delayed-name-removal] [--start-timestamps] [--type-and-unit-labels] \
+    [--stats] [--show-unanswered] [--delayed-name-removal] [--start-timestamps] [--type-and-unit-labels] \
     [--expr EXPR --start MS [--end MS --step MS]]";
 
 fn main() -> ExitCode {
@@ -46,6 +46,7 @@ async fn run(mut words: Words) -> anyhow::Result<bool> {
         start_timestamps: words.switch("--start-timestamps"),
         type_and_unit_labels: words.switch("--type-and-unit-labels"),
     };
+    let stats = words.switch("--stats");
     let show = words.switch("--show-unanswered");
     let record = words.value("--record")?;
     let only = words.value("--expr")?;
@@ -64,11 +65,11 @@ async fn run(mut words: Words) -> anyhow::Result<bool> {
         Some(expr) => {
             let range = end.zip(step);
             let start = start.unwrap_or(data::START + data::LENGTH / 2);
-            Box::new(std::iter::once(Request { expr, start, range, lookback: None }))
+            Box::new(std::iter::once(Request { expr, start, range, lookback: None, stats }))
         }
         None => {
             let mut generator = Generator::new(seed as u64);
-            Box::new((0..count).map(move |_| generator.request()))
+            Box::new((0..count).map(move |_| Request { stats, ..generator.request() }))
         }
     };
     let begun = Instant::now();

@@ -9,7 +9,9 @@ use anyhow::{Context as _, bail};
 use model::gofmt::float;
 use model::{FloatHistogram, Labels, Millis, Samples};
 use promql::parse::ValueType;
-use promql::{Collect, Engine, ErrorKind, Interrupt, QueryError, QueryOptions, Queryable};
+use promql::{
+    Collect, Engine, ErrorKind, Interrupt, QueryError, QueryOptions, Queryable, SampleStats, StatsLevel,
+};
 use serde_json::{Value, json};
 
 /// What is asked.
@@ -23,6 +25,8 @@ pub struct Request {
     pub range: Option<(Millis, Millis)>,
     /// Lookback, where it is not the default.
     pub lookback: Option<Millis>,
+    /// Whether samples are to be counted.
+    pub stats: bool,
 }
 
 /// What came back.
@@ -34,6 +38,8 @@ pub struct Answer {
     pub warnings: Vec<String>,
     /// Infos in order of their texts.
     pub infos: Vec<String>,
+    /// Samples, where they were counted.
+    pub stats: Option<SampleStats>,
 }
 
 /// A result.
@@ -100,7 +106,8 @@ impl Answer {
             }
             _ => bail!("no answer: {body}"),
         };
-        Ok(Answer { outcome, warnings: texts("warnings"), infos: texts("infos") })
+        let stats = Some(&body["data"]["stats"]["samples"]).filter(|s| s.is_object()).map(counted);
+        Ok(Answer { outcome, warnings: texts("warnings"), infos: texts("infos"), stats })
     }
 
     /// Asks the engine.
@@ -108,11 +115,12 @@ impl Answer {
         let fail = |e: &QueryError| {
             let kind: ErrorKind = e.kind();
             let outcome = Err((kind.as_str().to_owned(), e.to_string()));
-            Answer { outcome, warnings: Vec::new(), infos: Vec::new() }
+            Answer { outcome, warnings: Vec::new(), infos: Vec::new(), stats: None }
         };
         let options = QueryOptions {
             lookback: request.lookback.unwrap_or(0),
             interrupt: Interrupt::at(std::time::Instant::now() + std::time::Duration::from_secs(60)),
+            stats: if request.stats { StatsLevel::PerStep } else { StatsLevel::None },
             ..QueryOptions::default()
         };
         let query = match request.range {
@@ -131,7 +139,8 @@ impl Answer {
         let (mut warnings, mut infos) = outcome.annotations.render(&request.expr, 10, 10);
         warnings.sort();
         infos.sort();
-        Answer { outcome: Ok(collected(query.result_type(), sink)), warnings, infos }
+        let stats = outcome.stats.samples;
+        Answer { outcome: Ok(collected(query.result_type(), sink)), warnings, infos, stats }
     }
 }
 
@@ -224,6 +233,19 @@ fn data(of: &Value) -> anyhow::Result<Data> {
     Ok(data)
 }
 
+fn counted(of: &Value) -> SampleStats {
+    let number = |key: &str| of[key].as_i64().unwrap_or(0);
+    let step = |pair: &Value| (time(&pair[0]).unwrap_or(0), pair[1].as_i64().unwrap_or(0));
+    let steps = |key: &str| of[key].as_array().map(|list| list.iter().map(step).collect());
+    SampleStats {
+        total: number("totalQueryableSamples"),
+        peak: number("peakSamples") as usize,
+        read: number("samplesRead"),
+        total_per_step: steps("totalQueryableSamplesPerStep"),
+        read_per_step: steps("samplesReadPerStep"),
+    }
+}
+
 fn number(text: &Value) -> anyhow::Result<f64> {
     let text = text.as_str().with_context(|| format!("no number: {text}"))?;
     text.parse().with_context(|| format!("no number: {text}"))
@@ -256,6 +278,9 @@ impl Request {
         if let Some(lookback) = self.lookback {
             add("lookback_delta", seconds(lookback));
         }
+        if self.stats {
+            add("stats", "all".to_owned());
+        }
         match self.range {
             None => {
                 add("time", seconds(self.start));
@@ -273,7 +298,7 @@ impl Request {
     /// As a line of recorded answers holds it.
     pub fn to_json(&self) -> Value {
         json!({"expr": self.expr, "start": self.start, "range": self.range.map(|(e, s)| [e, s]),
-            "lookback": self.lookback})
+            "lookback": self.lookback, "stats": self.stats})
     }
 
     /// Back from [`Request::to_json`].
@@ -290,6 +315,7 @@ impl Request {
             start: of["start"].as_i64().context("start")?,
             range,
             lookback: of["lookback"].as_i64(),
+            stats: of["stats"].as_bool().unwrap_or(false),
         })
     }
 }

@@ -75,6 +75,9 @@ pub fn difference(expr: &str, wanted: &Answer, got: &Answer) -> Option<String> {
             return Some(format!("wanted {class} {w:?}\n  got    {class} {g:?}"));
         }
     }
+    if wanted.stats != got.stats {
+        return Some(format!("wanted {:?}\n  got    {:?}", wanted.stats, got.stats));
+    }
     None
 }
 

@@ -35,7 +35,6 @@ impl Switches {
     /// The engine set up as the Prometheus it is compared with.
     pub fn engine(self, threads: usize) -> Engine {
         Engine::new(EngineOptions {
-            max_samples: 50_000_000,
             parser: Options { xfunctions: false, ..Options::all() },
             threads,
             delayed_name_removal: self.delayed_name_removal,

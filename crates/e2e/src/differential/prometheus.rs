@@ -14,7 +14,7 @@ use crate::harness::{Client, Process, free_port};
 
 /// Everything that the parser can be made to accept.
 const FEATURES: &str = "promql-experimental-functions,promql-duration-expr,\
-    promql-extended-range-selectors,promql-binop-fill-modifiers";
+    promql-extended-range-selectors,promql-binop-fill-modifiers,promql-per-step-stats";
 
 /// A running Prometheus.
 #[derive(Debug)]

@@ -48,7 +48,7 @@ impl Generator {
         if self.rng.chance(6) {
             expr = self.spread(&expr);
         }
-        Request { expr, start, range, lookback }
+        Request { expr, start, range, lookback, stats: false }
     }
 
     /// The same over several lines, for the positions of annotations.
