@@ -14,7 +14,7 @@ use super::compare;
 use super::prometheus::Prometheus;
 
 /// How often an answer that differs is asked for again.
-const AGAIN: usize = 5;
+const AGAIN: usize = 20;
 
 /// Both sides.
 #[derive(Debug)]

@@ -5,6 +5,7 @@
 //! requests; nearly every expression has an answer and a non-empty one, because operands are chosen
 //! to fit each other. Read `metrics` for what there is to select.
 
+mod binary;
 mod metrics;
 mod scalar;
 mod vector;

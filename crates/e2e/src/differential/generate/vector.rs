@@ -1,7 +1,7 @@
-//! Vectors: selectors, functions, aggregations, binary operations.
+//! Vectors: selectors, functions, aggregations.
 //!
-//! Holds the grammar below the root. It knows which labels tell an operand's series apart, and
-//! chooses matching and the other operand by them. Invariant: a text marked as an atom can be
+//! Holds the grammar below the root, but for binary operations (see `binary`). It keeps account of the
+//! labels that tell an expression's series apart. Invariant: a text marked as an atom can be
 //! followed by a modifier or stand as an operand as it is.
 
 use super::Generator;
@@ -29,11 +29,11 @@ pub(in crate::differential) struct V {
     /// Labels that tell its series apart.
     pub(super) by: Vec<&'static str>,
     pub(super) kind: Kind,
-    atom: bool,
+    pub(super) atom: bool,
 }
 
 impl V {
-    fn new(text: String, by: &[&'static str], kind: Kind) -> V {
+    pub(super) fn new(text: String, by: &[&'static str], kind: Kind) -> V {
         // An offset in parentheses would take a following operator as its own.
         let atom = !text.ends_with("1m)");
         V { text, by: by.to_vec(), kind, atom }
@@ -61,7 +61,7 @@ const RANGES: [&str; 12] = [
 ];
 
 /// Labels in a list, quoted where they need it.
-fn list(labels: &[&str]) -> String {
+pub(super) fn list(labels: &[&str]) -> String {
     let quoted = |l: &&str| if l.contains(' ') { format!("\"{l}\"") } else { (*l).to_owned() };
     labels.iter().map(quoted).collect::<Vec<_>>().join(", ")
 }
@@ -98,7 +98,7 @@ impl Generator {
         }
     }
 
-    fn metric(&mut self, fits: impl Fn(&Metric) -> bool) -> Option<&'static Metric> {
+    pub(super) fn metric(&mut self, fits: impl Fn(&Metric) -> bool) -> Option<&'static Metric> {
         let total: usize = METRICS.iter().filter(|m| fits(m)).map(|m| m.weight).sum();
         let mut at = if total == 0 { return None } else { self.rng.below(total) };
         METRICS.iter().filter(|m| fits(m)).find(|m| {
@@ -117,7 +117,7 @@ impl Generator {
     }
 
     /// The metric's name with matchers, without modifiers.
-    fn matched(&mut self, metric: &Metric) -> String {
+    pub(super) fn matched(&mut self, metric: &Metric) -> String {
         let mut matchers = Vec::new();
         if self.rng.chance(24)
             && let Some(label) = metric.labels.get(self.rng.below(metric.labels.len().max(1)))
@@ -145,7 +145,7 @@ impl Generator {
     }
 
     /// ` offset 5m @ end()`, or nothing mostly.
-    fn modifiers(&mut self) -> String {
+    pub(super) fn modifiers(&mut self) -> String {
         let mut out = String::new();
         if !self.modifiers {
             return out;
@@ -303,7 +303,7 @@ impl Generator {
     }
 
     /// Some of the labels, in their order.
-    fn some_of(&mut self, labels: &[&'static str]) -> Vec<&'static str> {
+    pub(super) fn some_of(&mut self, labels: &[&'static str]) -> Vec<&'static str> {
         labels.iter().copied().filter(|_| self.rng.chance(50)).collect()
     }
 
@@ -480,169 +480,6 @@ impl Generator {
                 self.with_scalar(v, 0)
             }
         }
-    }
-
-    fn binary(&mut self, depth: usize, kind: Kind) -> V {
-        let lhs = self.vector(depth, kind);
-        match self.rng.below(100) {
-            0..30 => self.with_scalar(lhs, depth),
-            30..60 => self.one_to_one(lhs, depth),
-            60..80 => self.grouped(lhs),
-            80..96 => self.set_operation(lhs, depth),
-            _ => {
-                // Whatever comes of it.
-                let rhs = self.vector(depth, kind);
-                let op = self.operator(lhs.kind);
-                V { text: format!("{} {op} {}", lhs.atom(), rhs.atom()), atom: false, ..lhs }
-            }
-        }
-    }
-
-    fn operator(&mut self, kind: Kind) -> &'static str {
-        match kind {
-            Kind::Histogram | Kind::Mixed => self.rng.word(&["+", "-", "+", "-", "==", "!=", "*"]),
-            _ => self.rng.word(&[
-                "+", "-", "*", "/", "%", "+", "-", "*", "/", "!=", "<=", ">=", ">", "> bool", "< bool",
-                "== bool", "<= bool", "!= bool", ">= bool",
-            ]),
-        }
-    }
-
-    fn with_scalar(&mut self, lhs: V, depth: usize) -> V {
-        let histograms = matches!(lhs.kind, Kind::Histogram | Kind::Mixed);
-        if histograms && self.rng.chance(60) {
-            let text = match self.rng.below(5) {
-                0 => format!("{} * {}", lhs.atom(), self.number()),
-                1 => format!("{} * {}", self.rng.between(-2, 5), lhs.atom()),
-                2 => format!("{} </ {}", lhs.atom(), self.rng.pick(&["1", "0.3", "5", "-1"])),
-                3 => format!("{} >/ {}", lhs.atom(), self.rng.pick(&["1", "0.3", "2", "-1"])),
-                _ => format!("{} / {}", lhs.atom(), self.rng.pick(&["2", "0", "-4", "1.5"])),
-            };
-            return V { text, atom: false, ..lhs };
-        }
-        let op = self.rng.word(&[
-            "+", "-", "*", "/", "%", "*", "+", "!=", "> bool", "< bool", "== bool", "<= bool", ">=", "<",
-        ]);
-        let scalar = match op {
-            ">=" | "<" => "scalar(avg(temp))".to_owned(),
-            _ => self.scalar(depth.min(1)),
-        };
-        let text = match self.rng.below(3) {
-            0 => format!("{scalar} {op} {}", lhs.atom()),
-            _ => format!("{} {op} {scalar}", lhs.atom()),
-        };
-        V { text, atom: false, ..lhs }
-    }
-
-    /// Another vector whose series the same labels tell apart.
-    fn partner(&mut self, by: &[&'static str], histograms: bool) -> V {
-        let fits = |m: &Metric| {
-            by.iter().all(|l| m.labels.contains(l))
-                && matches!(m.kind, Kind::Histogram | Kind::Mixed) == histograms
-                && m.kind != Kind::Classic
-        };
-        let Some(metric) = self.metric(fits) else {
-            return V::new("vector(1)".to_owned(), &[], Kind::Float);
-        };
-        let base =
-            V::new(format!("{}{}", self.matched(metric), self.modifiers()), metric.labels, metric.kind);
-        if metric.labels.len() == by.len() && self.rng.chance(70) {
-            return base;
-        }
-        let op = self.rng.word(&["sum", "avg", "max", "sum"]);
-        let op = if histograms { "sum" } else { op };
-        V::new(format!("{op} by ({}) ({})", list(by), base.text), by, metric.kind)
-    }
-
-    fn one_to_one(&mut self, lhs: V, depth: usize) -> V {
-        let histograms = lhs.kind == Kind::Histogram;
-        // The same expression again fits for certain.
-        let rhs = match self.rng.below(3) {
-            0 => V { by: lhs.by.clone(), ..self.element_of(&lhs, depth) },
-            _ => self.partner(&lhs.by.clone(), histograms),
-        };
-        let on = if self.rng.chance(60) || rhs.by != lhs.by {
-            format!(" on ({})", list(&rhs.by))
-        } else {
-            self.rng.pick(&["", " ignoring ()", " ignoring (other)"]).to_string()
-        };
-        if rhs.by != lhs.by {
-            let lhs = self.aggregated_plainly(lhs, &rhs.by);
-            let op = self.operator(lhs.kind);
-            return V { text: format!("{} {op}{on} {}", lhs.atom(), rhs.atom()), atom: false, ..lhs };
-        }
-        let fill = match self.rng.below(8) {
-            0 => " fill(0)",
-            1 => " fill_left(1)",
-            2 => " fill_right(-2) fill_left(NaN)",
-            _ => "",
-        };
-        let fill = if on.is_empty() || histograms { "" } else { fill };
-        let op = self.operator(lhs.kind);
-        V { text: format!("{} {op}{on}{fill} {}", lhs.atom(), rhs.atom()), atom: false, ..lhs }
-    }
-
-    fn element_of(&mut self, v: &V, depth: usize) -> V {
-        let _ = depth;
-        let text = match v.kind {
-            Kind::Histogram | Kind::Mixed => v.text.clone(),
-            _ => format!("{}({})", self.rng.pick(&["abs", "sgn", "floor", "ceil"]), v.text),
-        };
-        V { text, ..v.clone() }
-    }
-
-    fn aggregated_plainly(&mut self, v: V, by: &[&'static str]) -> V {
-        let op = if v.kind == Kind::Float { self.rng.word(&["sum", "min", "avg"]) } else { "sum" };
-        V::new(format!("{op} by ({}) ({})", list(by), v.text), by, v.kind)
-    }
-
-    /// Many to one, or one to many.
-    fn grouped(&mut self, lhs: V) -> V {
-        let on = self.some_of(&lhs.by.clone());
-        let histograms = lhs.kind == Kind::Histogram && self.rng.chance(70);
-        let one = self.partner(&on, histograms);
-        let one =
-            if one.by == on && one.text.contains(" by (") { one } else { self.aggregated_plainly(one, &on) };
-        let include = match self.rng.below(4) {
-            0 if !on.is_empty() => on[0],
-            1 => "absent_label",
-            _ => "",
-        };
-        let op = self.operator(lhs.kind);
-        let on_text = list(&on);
-        let fill = if self.rng.chance(8) && !histograms { " fill(3)" } else { "" };
-        let (by, kind) = (lhs.by.clone(), lhs.kind);
-        let include = if on.contains(&include) || include == "absent_label" { "" } else { include };
-        if self.rng.chance(15) && ["job", "instance"].iter().all(|l| lhs.by.contains(l)) {
-            let (one, label) = *self.rng.pick(&[
-                ("build_info", "rev"),
-                ("build_info", "rev, other"),
-                ("max by (job, instance, host) (target_info)", "host"),
-            ]);
-            let text = format!("{} {op} on (job, instance) group_left ({label}) {one}", lhs.atom());
-            return V { text, by, kind, atom: false };
-        }
-        let text = if self.rng.chance(50) {
-            format!("{} {op} on ({on_text}) group_left ({include}){fill} {}", lhs.atom(), one.atom())
-        } else {
-            format!("{} {op} on ({on_text}) group_right ({include}){fill} {}", one.atom(), lhs.atom())
-        };
-        V { text, by, kind, atom: false }
-    }
-
-    fn set_operation(&mut self, lhs: V, depth: usize) -> V {
-        let op = self.rng.word(&["and", "or", "unless", "or", "and"]);
-        let rhs = match self.rng.below(3) {
-            0 => self.vector(depth, Kind::Any),
-            _ => self.partner(&lhs.by.clone(), false),
-        };
-        let on = match self.rng.below(3) {
-            0 if !lhs.by.is_empty() => format!(" on ({})", list(&self.some_of(&lhs.by.clone()))),
-            1 if op != "unless" => format!(" ignoring ({})", list(&self.some_of(&rhs.by.clone()))),
-            _ => String::new(),
-        };
-        let rhs = if op == "unless" { format!("({} > 1e6)", rhs.atom()) } else { rhs.atom() };
-        V { text: format!("{} {op}{on} {rhs}", lhs.atom()), atom: false, ..lhs }
     }
 }
 
