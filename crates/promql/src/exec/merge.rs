@@ -31,7 +31,14 @@ impl Merge {
         cx.env.meter.charge(row.bytes(), &self.what)?;
         let row = std::mem::take(row);
         match self.index.get(&row.labels) {
-            Some(at) => join(&mut self.rows[*at].column, row.column)?,
+            Some(at) => {
+                let first = &mut self.rows[*at];
+                if row.column.first() < first.column.first() {
+                    // What the first step says of the name holds.
+                    first.drop_name = row.drop_name;
+                }
+                join(&mut first.column, row.column)?;
+            }
             None => {
                 self.index.insert(row.labels.clone(), self.rows.len());
                 self.rows.push(row);
@@ -48,8 +55,12 @@ impl Merge {
 
 /// Adds the steps of `more`.
 fn join(column: &mut Column, more: Column) -> Result<(), QueryError> {
-    if column.present.iter().zip(&more.present).any(|(a, b)| a & b != 0) {
-        return Err(same_labelset());
+    let is_histogram = |c: &Column, i: usize| c.hists.binary_search_by_key(&(i as u32), |h| h.index).is_ok();
+    for i in more.steps().filter(|i| column.has(*i)) {
+        // A float and a histogram are not seen to meet, and a vector shows the histogram.
+        if is_histogram(column, i) == is_histogram(&more, i) {
+            return Err(same_labelset());
+        }
     }
     for i in more.steps() {
         column.values[i] = more.values[i];

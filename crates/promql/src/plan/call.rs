@@ -4,7 +4,7 @@
 //! `functions`). Invariant: every function of the table is compiled here or is a kernel of `functions`.
 
 use super::compile::{Compiler, Part};
-use super::flow::{Flow, ScalarStep, Source, Step};
+use super::flow::{Check, Flow, ScalarStep, Source, Step};
 use super::select::selector;
 use crate::annotations::Annotation;
 use crate::error::QueryError;
@@ -64,7 +64,7 @@ impl Compiler<'_> {
                 flow.then(Absent::new(labels, self.context(id).steps, false));
                 Ok(Part::Rows(one_row(flow)))
             }
-            "label_replace" | "label_join" => self.relabel(func.name, &args),
+            "label_replace" | "label_join" => self.relabel(id, func.name, &args),
             "sort" | "sort_desc" | "sort_by_label" | "sort_by_label_desc" => self.sort(id, func.name, &args),
             "histogram_quantile" | "histogram_quantiles" | "histogram_fraction" => {
                 self.histograms(id, func.name, &args)
@@ -93,7 +93,7 @@ impl Compiler<'_> {
         };
         let scalars = args.iter().skip(1).map(|a| self.scalar(*a)).collect();
         flow.then_map(Element::new(kernel, steps, scalars));
-        flow.dropped_names(false, self.options.delayed_name_removal);
+        flow.dropped_names(self.check(id), self.options.delayed_name_removal);
         Ok(Part::Rows(flow))
     }
 
@@ -115,11 +115,11 @@ impl Compiler<'_> {
                 flow
             }
         };
-        flow.dropped_names(false, self.options.delayed_name_removal);
+        flow.dropped_names(self.check(id), self.options.delayed_name_removal);
         Ok(Part::Rows(flow))
     }
 
-    fn relabel(&mut self, name: &str, args: &[NodeId]) -> Result<Part, QueryError> {
+    fn relabel(&mut self, id: NodeId, name: &str, args: &[NodeId]) -> Result<Part, QueryError> {
         // Names that are not UTF-8 are refused; anything else that is not can equal no label's value.
         let sources = args[3..].iter().filter(|_| name == "label_join").map(|a| ("source", *a));
         for (which, at) in sources.chain([("destination", args[1])]) {
@@ -146,6 +146,7 @@ impl Compiler<'_> {
         if names_metric {
             (flow.one_name, flow.nameless) = (false, false);
         }
+        self.as_one(id, &mut flow);
         Ok(Part::Rows(flow))
     }
 
@@ -186,7 +187,7 @@ impl Compiler<'_> {
         let mut flow = self.rows(vector)?;
         flow.then(Histograms::new(call, steps, span, what));
         (flow.unique, flow.sorted, flow.nameless) = (false, false, false);
-        flow.dropped_names(false, self.options.delayed_name_removal);
+        flow.dropped_names(self.check(id), self.options.delayed_name_removal);
         Ok(Part::Rows(flow))
     }
 
@@ -264,7 +265,10 @@ impl Compiler<'_> {
         match kernel.keeps_name() {
             true if flow.unique => {}
             true => flow.then(crate::exec::distinct::Distinct::strict()),
-            false => flow.dropped_names(true, delayed),
+            false => {
+                let check = if delayed { Check::None } else { Check::Strict };
+                flow.dropped_names(check, delayed);
+            }
         }
         Ok(Part::Rows(flow))
     }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::analysis::{Analysis, Context};
-use super::flow::{Flow, ScalarStep, Select, Source, Step};
+use super::flow::{Check, Flow, ScalarStep, Select, Source, Step};
 use super::select::{selection, selector};
 use crate::aggregate::{Aggregate, CountValues, Grouping, LimitRatio, Place, Rank};
 use crate::annotations::Annotations;
@@ -263,6 +263,22 @@ impl Compiler<'_> {
         text_of(&self.a, self.query, id)
     }
 
+    /// How labels are checked that lost their name in a node evaluated step by step.
+    pub(super) fn check(&self, id: NodeId) -> Check {
+        match self.options.delayed_name_removal && self.context(id).single() {
+            true => Check::None,
+            false => Check::PerStep,
+        }
+    }
+
+    /// With delayed removal of names, series of equal labels are one from here on, over several steps.
+    pub(super) fn as_one(&self, id: NodeId, flow: &mut Flow) {
+        if self.options.delayed_name_removal && !self.context(id).single() {
+            let what = self.what(id);
+            self.whole_series(flow, what);
+        }
+    }
+
     /// A new slot.
     pub(super) fn slot(&mut self) -> SlotId {
         self.slots += 1;
@@ -393,23 +409,20 @@ impl Compiler<'_> {
     }
 
     fn unary(&mut self, id: NodeId, op: UnaryOp, expr: NodeId) -> Result<Part, QueryError> {
+        let scalar = self.a.ast.node(expr).value_type == ValueType::Scalar;
         if op == UnaryOp::Plus {
-            return match self.take(expr) {
-                // No longer a plain selector, which `timestamp()` would look through.
-                Part::Selector(at) => {
-                    self.put_back(expr, Part::Selector(at));
-                    Ok(Part::Rows(self.rows(expr)?))
-                }
-                part => Ok(part),
-            };
+            // A selector with a sign is a selector no more, as `timestamp` sees it.
+            return Ok(if scalar { self.take(expr) } else { Part::Rows(self.rows(expr)?) });
         }
-        if self.a.ast.node(expr).value_type == ValueType::Scalar {
+        if scalar {
             let of = self.scalar(expr);
             return Ok(Part::Scalar(self.scalar_step(id, ScalarStep::Negate(of))));
         }
         let mut flow = self.rows(expr)?;
         flow.then_map(Negate);
-        flow.dropped_names(false, self.options.delayed_name_removal);
+        // Series that become equal are put together; this is the one check that delayed removal spares.
+        let check = if self.options.delayed_name_removal { Check::None } else { Check::PerStep };
+        flow.dropped_names(check, self.options.delayed_name_removal);
         Ok(Part::Rows(flow))
     }
 

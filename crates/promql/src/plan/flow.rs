@@ -116,21 +116,21 @@ impl Flow {
         self.ops.push(Staged { op: Box::new(op), node: self.node });
     }
 
-    /// Takes note that an operator dropped the metric name, and appends the check that this needs: equal
-    /// labels at one step are an error, or anywhere (`strict`, which the names' delayed removal never is).
-    pub(crate) fn dropped_names(&mut self, strict: bool, delayed: bool) {
+    /// Takes note that an operator dropped the metric name (or will have it dropped, where removal is
+    /// `delayed`), and appends the check that this needs.
+    pub(crate) fn dropped_names(&mut self, check: Check, delayed: bool) {
         let exact = !(self.unique && self.one_name);
         if exact {
             (self.unique, self.sorted) = (false, false);
         }
-        match (strict, self.nameless) {
-            (true, _) if delayed => {}
-            (true, _) => {
+        match check {
+            Check::None => {}
+            Check::Strict => {
                 self.then(Distinct::strict());
                 (self.unique, self.one_name) = (true, true);
             }
-            (false, true) => {}
-            (false, false) => self.then(Distinct::per_step(exact)),
+            Check::PerStep if self.nameless => {}
+            Check::PerStep => self.then(Distinct::per_step(exact)),
         }
         self.one_name |= !delayed;
         self.nameless = !delayed;
@@ -140,6 +140,17 @@ impl Flow {
     pub(crate) fn then_map(&mut self, map: impl Map + 'static) {
         self.then(Mapped(map));
     }
+}
+
+/// How equal labels are looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Check {
+    /// Not at all.
+    None,
+    /// They must not meet at a step.
+    PerStep,
+    /// There must be none.
+    Strict,
 }
 
 /// Something to be done once, in order, before the result.

@@ -4,7 +4,7 @@
 //! Invariant: rows leave in Prometheus' order (that of the "many" side; left before right for `or`).
 
 use super::compile::{Compiler, Part};
-use super::flow::{Flow, ScalarStep, Source, Step};
+use super::flow::{Check, Flow, ScalarStep, Source, Step};
 use crate::binary::{
     BuildSpec, Filter, OrState, OrTee, OrUnseen, Probe, ProbeSpec, Signature, VectorScalar, changes_metric,
 };
@@ -32,7 +32,7 @@ impl Compiler<'_> {
             let mut flow = self.rows(vector)?;
             flow.then_map(VectorScalar::new(op, scalar, left, binary.return_bool, span));
             if changes_metric(op) || binary.return_bool {
-                flow.dropped_names(false, delayed);
+                flow.dropped_names(self.check(id), delayed);
             }
             return Ok(Part::Rows(flow));
         }
@@ -96,9 +96,10 @@ impl Compiler<'_> {
             (flow.unique, flow.sorted) = (false, false);
         }
         let drops = changes_metric(binary.op) || (binary.return_bool && !delayed);
+        let check = self.check(id);
         if drops {
-            flow.dropped_names(false, false);
-        } else if !keeps {
+            flow.dropped_names(check, false);
+        } else if !keeps && check != Check::None {
             let names = matching.labels.iter().chain(&matching.include);
             flow.one_name =
                 matching.on && one_to_one && !names.clone().any(|n| METADATA.contains(&n.as_str()));
@@ -135,6 +136,8 @@ impl Compiler<'_> {
         rhs.then(OrUnseen::new(state.clone()));
         rhs.then(OrTee::new(state.clone()));
         chain.push(rhs);
-        Flow { node: id, or: Some(state), nested, ..Flow::new(Source::Chain(chain), steps) }
+        let mut flow = Flow { node: id, or: Some(state), nested, ..Flow::new(Source::Chain(chain), steps) };
+        self.as_one(id, &mut flow);
+        flow
     }
 }
