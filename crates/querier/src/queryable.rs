@@ -45,12 +45,15 @@ const NEED_TWO: [&str; 9] = [
     "double_exponential_smoothing",
 ];
 
+/// Tells who may have sent a chunk, by series and time range: for messages about it.
+pub type Suspects = Box<dyn Fn(&Labels, Millis, Millis) -> Vec<String> + Send + Sync>;
+
 /// What all queries share.
 pub struct Stores {
     /// Where series come from.
     pub store: Arc<dyn Store>,
-    /// Who may have sent a chunk, by series and time range: for messages about it.
-    pub suspects: Box<dyn Fn(&Labels, Millis, Millis) -> Vec<String> + Send + Sync>,
+    /// Who may have sent a damaged chunk.
+    pub suspects: Suspects,
     /// Where tasks run that wait for stores.
     pub runtime: Handle,
     /// Selects of one query at once.

@@ -244,7 +244,7 @@ pub(crate) fn config(words: &[&str]) -> crate::config::Config {
     let words: Vec<String> =
         std::iter::once("query").chain(words.iter().copied()).map(str::to_owned).collect();
     let parsed = flags::parse(&[], &verbs, &words).unwrap();
-    let read = flags::read(&parsed, |d| crate::Args::declare(d)).unwrap();
+    let read = flags::read(&parsed, crate::Args::declare).unwrap();
     crate::config::Config::new(&read.values).unwrap()
 }
 

@@ -19,7 +19,7 @@ fn args(words: &[&str]) -> Args {
     let verbs = [Verb { name: "query", about: "", flags: flags::specs::<Args>() }];
     let words: Vec<String> = ["query"].iter().chain(words).map(|w| (*w).to_owned()).collect();
     let parsed = flags::parse(&[], &verbs, &words).unwrap();
-    flags::read(&parsed, |d| Args::declare(d)).unwrap().values
+    flags::read(&parsed, Args::declare).unwrap().values
 }
 
 fn start(names: &dns::Server, words: &[&str]) -> (Arc<EndpointSet>, Env) {
@@ -64,7 +64,7 @@ async fn r057_peers_follow_their_names() {
     );
     set.first_update().await;
     assert_eq!(set.stores().len(), 1);
-    becomes(&set, &[one.address.clone()]).await;
+    becomes(&set, std::slice::from_ref(&one.address)).await;
     names
         .services("_grpc._tcp.stores.example", &[("host.example", one.port()), ("host.example", two.port())]);
     let mut both = [one.address.clone(), two.address.clone()];
@@ -75,7 +75,7 @@ async fn r057_peers_follow_their_names() {
     becomes(&set, &both).await;
     names.fail("_grpc._tcp.stores.example", false);
     names.services("_grpc._tcp.stores.example", &[("host.example", one.port())]);
-    becomes(&set, &[one.address.clone()]).await;
+    becomes(&set, std::slice::from_ref(&one.address)).await;
     let shown = component::metrics::text::encode(&env.registry.gather());
     let duplicates =
         shown.lines().find(|l| l.starts_with("thanos_query_duplicated_endpoint_addresses_total"));
@@ -113,8 +113,8 @@ async fn peers_follow_their_files() {
     std::fs::write(&file, format!("- targets: [\"{}\"]\n", one.address)).unwrap();
     let pattern = format!("--store.sd-files={}/*.yml", folder.path().display());
     let (set, env) = start(&names, &[&pattern, QUICK[0], QUICK[1]]);
-    becomes(&set, &[one.address.clone()]).await;
+    becomes(&set, std::slice::from_ref(&one.address)).await;
     std::fs::write(&file, format!("- targets: [\"{}\"]\n  labels: {{}}\n", two.address)).unwrap();
-    becomes(&set, &[two.address.clone()]).await;
+    becomes(&set, std::slice::from_ref(&two.address)).await;
     env.shutdown.fail(anyhow::anyhow!("over"));
 }

@@ -3,7 +3,9 @@
 mod support;
 
 use component::testing::parity::{Exceptions, metrics};
+use futures::StreamExt as _;
 use serde_json::json;
+use storeapi_proto::thanos;
 use support::{Querier, Store};
 
 /// A little work of each kind, so that labelled series exist.
@@ -39,4 +41,48 @@ async fn answers_over_the_wire_are_complete_compressed_on_demand_and_open_to_all
     assert_eq!(flags["data"]["query.timeout"], "2m");
     assert_eq!(querier.get("/-/ready").await.body, "OK");
     querier.stop().await;
+}
+
+/// What other queriers and rulers ask over gRPC.
+#[tokio::test(flavor = "multi_thread")]
+async fn queries_over_grpc_give_series_warnings_and_statistics() {
+    let store = Store::start().await;
+    let querier = Querier::start(&[&format!("--endpoint={}", store.address)]).await;
+    let channel =
+        component::grpc::Connector::plain().channel(&format!("127.0.0.1:{}", querier.grpc)).unwrap();
+    let mut client = thanos::query_client::QueryClient::new(channel);
+    let request = thanos::QueryRequest { query: "up * 3".into(), time_seconds: 600, ..Default::default() };
+    let frames: Vec<_> = client.query(request).await.unwrap().into_inner().collect().await;
+    use thanos::query_response::Result as Instant;
+    let results: Vec<_> = frames.into_iter().map(|f| f.unwrap().result.unwrap()).collect();
+    let [Instant::Timeseries(series), Instant::Stats(stats)] = &results[..] else { panic!("{results:?}") };
+    assert_eq!((series.samples[0].value, series.samples[0].timestamp), (3.0, 600_000));
+    assert_eq!((series.labels[0].name.as_str(), series.labels[0].value.as_str()), ("job", "web"));
+    assert!(stats.samples_total > 0);
+
+    let range = |query: &str| thanos::QueryRangeRequest {
+        query: query.into(),
+        start_time_seconds: 0,
+        end_time_seconds: 600,
+        interval_seconds: 60,
+        response_batch_size: 64,
+        ..Default::default()
+    };
+    let frames: Vec<_> =
+        client.query_range(range("rate(up[5m])")).await.unwrap().into_inner().collect().await;
+    use thanos::query_range_response::Result as Range;
+    let results: Vec<_> = frames.into_iter().map(|f| f.unwrap().result.unwrap()).collect();
+    let [Range::TimeseriesBatch(batch), Range::Warnings(warning), Range::Stats(_)] = &results[..] else {
+        panic!("{results:?}")
+    };
+    assert_eq!((batch.series.len(), batch.series[0].samples.len()), (1, 10));
+    assert!(warning.starts_with("PromQL info: metric might not be a counter"), "{warning}");
+    // The same on both sides of an operator: an error of evaluation.
+    let error = client
+        .query_range(range("up + on(x) (up or up{x=\"\"} or label_replace(up, \"a\", \"b\", \"\", \"\"))"))
+        .await;
+    let error = error.unwrap().into_inner().next().await.unwrap().unwrap_err();
+    assert_eq!(error.code(), tonic::Code::Aborted);
+    let error = client.query_range(range("sum(")).await.unwrap_err();
+    assert_eq!(error.message(), "1:5: parse error: unclosed left parenthesis");
 }

@@ -122,7 +122,7 @@ async fn r052_a_faulty_store_costs_its_own_series_with_a_warning_or_the_whole_an
             let (got, warnings) = read(&proxy, request(WARN)).await.unwrap();
             assert!(names(&got).windows(2).all(|w| w[0] < w[1]), "{what}: {got:?}");
             assert!(["b", "c"].iter().all(|n| names(&got).contains(n)), "{what}: {got:?}");
-            assert_eq!(warnings, [text.clone()], "{what} at {position}");
+            assert_eq!(warnings, std::slice::from_ref(&text), "{what} at {position}");
             assert_eq!(fault.open.load(Ordering::SeqCst), 0, "{what}: a stream stayed open");
 
             // A store that was seen to be out of order is sorted from then on.
