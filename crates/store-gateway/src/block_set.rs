@@ -135,5 +135,4 @@ impl View {
 }
 
 #[cfg(test)]
-#[path = "block_set_tests.rs"]
 mod tests;

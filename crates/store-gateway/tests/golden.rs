@@ -295,3 +295,45 @@ async fn every_recorded_answer_of_the_store_is_equal() {
     }
     assert!(all > 0, "nothing was replayed");
 }
+
+/// Every recorded block, with every encoding and index version there is, comes out as it stands.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_recorded_block_is_served_as_it_stands() {
+    let (dir, _) = common::golden();
+    let mut series = 0;
+    for case in std::fs::read_dir(dir.join("blocks")).unwrap() {
+        let case = case.unwrap().path();
+        let opened = common::over(&case, store_gateway::store::Options::default()).await;
+        assert!(opened.store.blocks() > 0, "{}", case.display());
+        let answer = common::series(&opened.store, common::request(&[(2, "any", ".*")])).await.unwrap();
+        assert_eq!(answer.warnings, Vec::<String>::new(), "{}", case.display());
+        let mut want = std::collections::BTreeMap::<model::Labels, Vec<(i64, i64, i32, bytes::Bytes)>>::new();
+        for block in std::fs::read_dir(&case).unwrap().map(|e| e.unwrap().path()).filter(|p| p.is_dir()) {
+            let block = tsdb_block::block::BlockReader::open(&block).unwrap();
+            for found in block.series().unwrap() {
+                let (_, labels, series) = found.unwrap();
+                let chunks = want.entry(labels).or_default();
+                for meta in &series.chunks {
+                    let (encoding, data) = block.chunk(meta).unwrap();
+                    chunks.push((meta.mint, meta.maxt, i32::from(encoding as u8) - 1, data));
+                }
+            }
+        }
+        assert_eq!(answer.series.len(), want.len(), "{}", case.display());
+        for (got, (labels, mut chunks)) in answer.series.iter().zip(want) {
+            assert_eq!(got.labels, labels, "{}", case.display());
+            let mut got: Vec<_> = got
+                .chunks
+                .iter()
+                .map(|c| (c.min_time, c.max_time, c.parts[0].chunk.encoding, c.parts[0].chunk.data.clone()))
+                .collect();
+            // Overlapping blocks may hold the same chunk, which is sent once.
+            chunks.sort();
+            chunks.dedup_by(|a, b| a.3 == b.3);
+            got.sort();
+            assert_eq!(got, chunks, "{labels} of {}", case.display());
+            series += 1;
+        }
+    }
+    println!("{series} series compared");
+}

@@ -134,7 +134,7 @@ async fn symbols_and_sections_are_those_of_the_index() {
 
 #[tokio::test]
 async fn an_index_is_never_read_whole() {
-    let bytes = index(&numbered(5000.min(999)));
+    let bytes = index(&numbered(999));
     let bucket = bucket_of(&bytes).await;
     header(&bucket, 32, Laziness::Eager, None).prepare().await.unwrap();
     let log = bucket.log();
