@@ -14,11 +14,12 @@ use crate::error::QueryError;
 use crate::exec::batch;
 use crate::exec::counts::{Reading, strip_buckets};
 use crate::exec::ledger::Ledger;
-use crate::exec::lift::Lift;
+use crate::exec::lift::{Lift, timestamps};
 use crate::exec::op::{Cx, Env, Row, Slots};
 use crate::exec::pipe::{End, Pipe};
 use crate::exec::shared::{Reader, Sources};
 use crate::functions::Param;
+use crate::functions::range::Windows;
 use crate::parse::NodeId;
 use crate::plan::{Flow, Select, Source};
 
@@ -140,7 +141,7 @@ impl Driver<'_> {
             let cx = &mut Cx { env: self.env, slots: &mut self.slots, notes: &mut *notes, ledger };
             let any = select.lift.lift(labels, &mut samples, steps, &mut row, cx.env, cx.notes)?;
             if let Some(ledger) = cx.ledger.as_deref_mut() {
-                select.count(ledger, &samples, &row.column, self.env.lookback)?;
+                select.count(ledger, &samples, &row.column, (steps, self.env.lookback))?;
             }
             if any {
                 pipe.push(0, &mut row, cx, end)?;
@@ -156,7 +157,7 @@ impl Select {
         ledger: &mut Ledger,
         samples: &Samples,
         column: &Column,
-        lookback: Millis,
+        (steps, lookback): (Steps, Millis),
     ) -> Result<(), QueryError> {
         match &self.lift {
             Lift::Range(call) => {
@@ -167,11 +168,21 @@ impl Select {
                 ledger.info(self.node, column);
                 Ok(())
             }
-            Lift::Instant { .. } | Lift::Timestamp { .. } => {
+            Lift::Instant { .. } => {
                 ledger.load(self.node, column);
                 Ok(())
             }
-            Lift::Smoothed { .. } => Ok(()),
+            Lift::Timestamp { offset, fixed, .. } => {
+                // What was looked at counts, whether its time is wanted or not.
+                let mut seen = Column::default();
+                timestamps(samples, steps, (*offset, lookback), *fixed, &mut seen);
+                ledger.info(self.node, &seen);
+                Ok(())
+            }
+            Lift::Smoothed { offset, .. } => {
+                let windows = Windows { steps, range: 0, offset: *offset, fixed: None };
+                ledger.smoothed(self.node, &windows, lookback, samples)
+            }
         }
     }
 }

@@ -94,7 +94,7 @@ pub(crate) struct Ledger {
     pub calls: HashMap<NodeId, CallCounts>,
     /// What was loaded for each node.
     pub loaded: HashMap<NodeId, Loaded>,
-    /// Info series of calls of `info()`.
+    /// Info series of calls of `info()`; what `timestamp()` looked at.
     pub infos: HashMap<NodeId, Counts>,
     /// The limit; 0 for none.
     pub limit: i64,
@@ -113,7 +113,7 @@ impl Ledger {
         self.check(total)
     }
 
-    /// A row of info series.
+    /// A row of info series, or of what `timestamp()` looks at.
     pub(crate) fn info(&mut self, node: NodeId, column: &Column) {
         self.infos.entry(node).or_default().add(column);
         self.load(node, column);
@@ -146,6 +146,28 @@ impl Ledger {
         loaded.read[0] += n;
         let call = self.calls.entry(node).or_default();
         call.peak += n;
+        let peak = call.peak;
+        self.check(peak)
+    }
+
+    /// A series of a `smoothed` instant selector: its last window stays with Prometheus, its result does
+    /// not count.
+    pub(crate) fn smoothed(
+        &mut self,
+        node: NodeId,
+        windows: &Windows,
+        lookback: i64,
+        samples: &Samples,
+    ) -> Result<(), QueryError> {
+        let weights = Weights::new(samples);
+        let window = |i: usize| {
+            let at = windows.end(i);
+            weights.between(at.saturating_sub(lookback), at.saturating_add(lookback))
+        };
+        let most = (0..windows.steps.count).map(window).max().unwrap_or(0);
+        let call = self.calls.entry(node).or_default();
+        call.peak = call.peak.max(call.out + most);
+        call.out += window(windows.steps.count - 1);
         let peak = call.peak;
         self.check(peak)
     }

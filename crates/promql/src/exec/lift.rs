@@ -211,7 +211,10 @@ impl Lift {
                 row.labels = labels;
             }
             Lift::Timestamp { offset, fixed, start } => {
-                timestamps(samples, steps, *offset, *fixed, *start, env, out);
+                match *start {
+                    false => timestamps(samples, steps, (*offset, env.lookback), *fixed, out),
+                    true => start_timestamps(samples, steps, (*offset, env.lookback), *fixed, env, out),
+                }
                 (row.labels, row.drop_name) = (env.unnamed(&labels), true);
             }
             Lift::OwnTime { offset, fixed } => {
@@ -310,23 +313,35 @@ fn instant(samples: &Samples, steps: Steps, offset: Millis, lookback: Millis, ou
     });
 }
 
-/// The newest sample's own time, or start time, of each step.
-fn timestamps(
+/// The newest sample's own time of each step, in seconds.
+pub(crate) fn timestamps(
     samples: &Samples,
     steps: Steps,
-    offset: Millis,
+    (offset, lookback): (Millis, Millis),
     fixed: Option<Millis>,
-    start: bool,
+    out: &mut Column,
+) {
+    out.reset(steps.count);
+    let time = |i| fixed.unwrap_or_else(|| steps.at(i).saturating_sub(offset));
+    each_seen(samples, steps, lookback, time, |step, seen| out.set(step, samples.ts[seen] as f64 / 1000.0));
+}
+
+/// Its start time, where start times are used.
+fn start_timestamps(
+    samples: &Samples,
+    steps: Steps,
+    (offset, lookback): (Millis, Millis),
+    fixed: Option<Millis>,
     env: &Env,
     out: &mut Column,
 ) {
     out.reset(steps.count);
-    if start && !env.options.use_start_timestamps {
+    if !env.options.use_start_timestamps {
         return;
     }
     let time = |i| fixed.unwrap_or_else(|| steps.at(i).saturating_sub(offset));
-    each_seen(samples, steps, env.lookback, time, |step, seen| {
-        let t = if start { samples.start_ts.get(seen).copied().unwrap_or(0) } else { samples.ts[seen] };
+    each_seen(samples, steps, lookback, time, |step, seen| {
+        let t = samples.start_ts.get(seen).copied().unwrap_or(0);
         out.set(step, t as f64 / 1000.0);
     });
 }

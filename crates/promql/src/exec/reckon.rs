@@ -6,7 +6,7 @@
 
 use super::ledger::{Counts, Ledger, Loaded};
 use crate::functions::range::RangeKernel;
-use crate::parse::{AggregateOp, Expr, NodeId, ValueType};
+use crate::parse::{AggregateOp, Expr, Extended, NodeId, ValueType};
 use crate::plan::Analysis;
 use crate::stats::SampleStats;
 
@@ -54,24 +54,22 @@ impl Reckoner<'_, '_> {
         self.a.context(id).steps.count
     }
 
+    /// What a node gave; parentheses give what is within.
     fn counts(&self, id: NodeId) -> Counts {
-        self.ledger.nodes.get(&id).cloned().unwrap_or_default()
+        self.ledger.nodes.get(&self.a.ast.unparen(id)).cloned().unwrap_or_default()
     }
 
     /// Samples that a parent sees of a node at step `i`.
-    fn seen(&self, id: NodeId, i: usize) -> i64 {
-        let inner = match self.a.ast.expr(id) {
-            Expr::Paren(inner) => *inner,
-            _ => id,
-        };
-        if inner != id && !self.a.hoisted[id.index()] {
-            return self.seen(inner, i);
+    fn seen(&self, mut id: NodeId, i: usize) -> i64 {
+        let mut repeated = self.a.hoisted[id.index()];
+        while let Expr::Paren(inner) = self.a.ast.expr(id) {
+            id = *inner;
+            repeated |= self.a.hoisted[id.index()];
         }
         if self.a.ast.node(id).value_type == ValueType::Scalar {
             return 1;
         }
-        let i = if self.a.hoisted[id.index()] { 0 } else { i };
-        self.ledger.nodes.get(&id).map_or(0, |counts| counts.at(i))
+        self.ledger.nodes.get(&id).map_or(0, |counts| counts.at(if repeated { 0 } else { i }))
     }
 
     /// Evaluates nodes one after the other.
@@ -90,11 +88,12 @@ impl Reckoner<'_, '_> {
         let mut cost = self.sequence(children.iter().copied());
         let scalar = self.a.ast.node(id).value_type == ValueType::Scalar;
         let out = self.counts(id);
+        let looked_at = self.ledger.infos.get(&id).filter(|_| virtual_child);
         let steps = self.steps(id);
         let mut held = cost.held;
         for i in 0..steps {
             let gathered: i64 = children.iter().map(|c| self.seen(*c, i)).sum();
-            let gathered = gathered + if virtual_child { out.at(i) } else { 0 };
+            let gathered = gathered + looked_at.map_or(0, |counts| counts.at(i));
             let result = if scalar { 1 } else { out.weighed_at(i) };
             cost.peak = cost.peak.max(held + gathered + result);
             held += result;
@@ -107,6 +106,10 @@ impl Reckoner<'_, '_> {
     fn node(&self, id: NodeId) -> Cost {
         match self.a.ast.expr(id) {
             Expr::Number { .. } => self.step_by_step(id, &[], false),
+            Expr::Vector(v) if v.extended == Extended::Smoothed => {
+                let call = self.ledger.calls.get(&id).cloned().unwrap_or_default();
+                Cost { held: call.out, peak: call.peak }
+            }
             Expr::Vector(_) => {
                 let total = self.counts(id).total;
                 Cost { held: total, peak: total }
