@@ -204,13 +204,7 @@ impl FloatHistogram {
             self.add_mismatched(other, op, None);
             return Ok(outcome);
         }
-        let same_layout = self.schema == other.schema
-            && self.positive_spans == other.positive_spans
-            && self.negative_spans == other.negative_spans
-            && self.positive_buckets.len() == other.positive_buckets.len()
-            && self.negative_buckets.len() == other.negative_buckets.len()
-            && self.first_bounds_above(self.zero_threshold);
-        if same_layout {
+        if self.same_layout(other) {
             let pairs = self
                 .positive_buckets
                 .iter_mut()
@@ -264,6 +258,18 @@ impl FloatHistogram {
             *comp = Some(c);
             return Ok(outcome);
         }
+        if self.same_layout(other) && c.same_counts(self) {
+            for positive in [true, false] {
+                let counts = self.side_mut(positive).1.iter_mut();
+                let comps = c.side_mut(positive).1.iter_mut();
+                for ((v, c), x) in counts.zip(comps).zip(other.side(positive).1) {
+                    (*v, *c) = kahan_inc(*x, *v, *c);
+                }
+            }
+            c.zero_threshold = self.zero_threshold;
+            *comp = Some(c);
+            return Ok(outcome);
+        }
         let schema = self.schema.min(other.schema);
         for positive in [true, false] {
             let (h_spans, h_counts) = self.side(positive);
@@ -309,6 +315,21 @@ impl FloatHistogram {
         } else {
             (&mut self.negative_spans, &mut self.negative_buckets)
         }
+    }
+
+    /// Whether the buckets of both stand for the same values, bucket by bucket, and none lies within the
+    /// zero bucket.
+    fn same_layout(&self, other: &FloatHistogram) -> bool {
+        self.schema == other.schema
+            && self.positive_spans == other.positive_spans
+            && self.negative_spans == other.negative_spans
+            && self.same_counts(other)
+            && self.first_bounds_above(self.zero_threshold)
+    }
+
+    fn same_counts(&self, other: &FloatHistogram) -> bool {
+        self.positive_buckets.len() == other.positive_buckets.len()
+            && self.negative_buckets.len() == other.negative_buckets.len()
     }
 
     fn first_bounds_above(&self, threshold: f64) -> bool {

@@ -42,6 +42,21 @@ pub(super) fn indices(spans: &[Span]) -> impl Iterator<Item = i32> + '_ {
     })
 }
 
+/// Index and count of the bucket whose count stands at `at`.
+fn nth(spans: &[Span], counts: &[f64], at: usize) -> Option<(i32, f64)> {
+    let count = *counts.get(at)?;
+    let (mut next, mut left) = (0i32, at);
+    for s in spans {
+        next = next.wrapping_add(s.offset);
+        if left < s.length as usize {
+            return Some((next.wrapping_add(left as i32), count));
+        }
+        left -= s.length as usize;
+        next = next.wrapping_add(s.length as i32);
+    }
+    None
+}
+
 /// Whether two runs of spans describe the same indices.
 pub(super) fn same_layout(a: &[Span], b: &[Span]) -> bool {
     if a == b {
@@ -209,6 +224,32 @@ impl FloatHistogram {
         })
     }
 
+    /// The positive bucket whose count stands at `at`, without looking at the others' bounds.
+    pub fn positive_at(&self, at: usize) -> Option<Bucket> {
+        let (index, count) = nth(&self.positive_spans, &self.positive_buckets, at)?;
+        let (schema, custom) = (self.schema, self.custom_bounds());
+        let (lower, upper) = (bound(index.wrapping_sub(1), schema, custom), bound(index, schema, custom));
+        Some(Bucket { lower, upper, count, index })
+    }
+
+    /// The negative bucket whose count stands at `at`, without looking at the others' bounds.
+    pub fn negative_at(&self, at: usize) -> Option<Bucket> {
+        let (index, count) = nth(&self.negative_spans, &self.negative_buckets, at)?;
+        let (lower, upper) =
+            (-bound(index, self.schema, &[]), -bound(index.wrapping_sub(1), self.schema, &[]));
+        Some(Bucket { lower, upper, count, index })
+    }
+
+    /// A bucket as a neighbour of the zero bucket: where that is populated it ends at its threshold.
+    pub fn beside_zero(&self, mut b: Bucket) -> Bucket {
+        if b.upper < 0.0 && b.upper > -self.zero_threshold {
+            b.upper = -self.zero_threshold;
+        } else if b.lower > 0.0 && b.lower < self.zero_threshold {
+            b.lower = self.zero_threshold;
+        }
+        b
+    }
+
     /// The zero bucket.
     pub fn zero_bucket(&self) -> Bucket {
         Bucket { lower: -self.zero_threshold, upper: self.zero_threshold, count: self.zero_count, index: 0 }
@@ -218,14 +259,7 @@ impl FloatHistogram {
     /// threshold.
     pub fn all_buckets(&self) -> Vec<Bucket> {
         let mut out = Vec::with_capacity(self.positive_buckets.len() + self.negative_buckets.len() + 1);
-        let clip = |mut b: Bucket| {
-            if b.upper < 0.0 && b.upper > -self.zero_threshold {
-                b.upper = -self.zero_threshold;
-            } else if b.lower > 0.0 && b.lower < self.zero_threshold {
-                b.lower = self.zero_threshold;
-            }
-            b
-        };
+        let clip = |b: Bucket| self.beside_zero(b);
         out.extend(self.negative().map(clip));
         out.reverse();
         if self.zero_count > 0.0 {

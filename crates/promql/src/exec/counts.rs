@@ -86,11 +86,9 @@ pub(crate) fn strip_buckets(samples: &mut Samples, reading: &Reading) {
                 sum: histogram.sum,
                 ..FloatHistogram::default()
             };
+            // What is known of the one before does not matter for the one after.
             if !is_stale_nan(histogram.sum) {
-                last = Some(match histogram.counter_reset_hint == hint {
-                    true => histogram,
-                    false => Arc::new(FloatHistogram { counter_reset_hint: hint, ..(*histogram).clone() }),
-                });
+                last = Some(histogram);
             }
             HistogramAt { index, histogram: Arc::new(reduced) }
         })

@@ -42,6 +42,65 @@ pub(crate) fn variance(h: &FloatHistogram) -> f64 {
     (sum + c) / h.count
 }
 
+/// No bucket at all.
+const NOTHING: Bucket = Bucket { lower: 0.0, upper: 0.0, count: 0.0, index: 0 };
+
+/// Where a bucket stands in a histogram.
+#[derive(Clone, Copy)]
+enum Place {
+    Negative(usize),
+    Zero,
+    Positive(usize),
+}
+
+impl Place {
+    fn bucket(self, h: &FloatHistogram) -> Option<Bucket> {
+        match self {
+            Place::Negative(at) => h.negative_at(at).map(|b| h.beside_zero(b)),
+            Place::Zero => Some(h.zero_bucket()),
+            Place::Positive(at) => h.positive_at(at).map(|b| h.beside_zero(b)),
+        }
+    }
+}
+
+/// The buckets of a histogram in the order of values, or against it: places and populations.
+struct Places<'a> {
+    h: &'a FloatHistogram,
+    upwards: bool,
+    at: usize,
+}
+
+impl<'a> Places<'a> {
+    fn new(h: &'a FloatHistogram, upwards: bool) -> Self {
+        Places { h, upwards, at: 0 }
+    }
+}
+
+impl Iterator for Places<'_> {
+    type Item = (Place, f64);
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        let (negative, positive) = (&self.h.negative_buckets, &self.h.positive_buckets);
+        let zero = usize::from(self.h.zero_count > 0.0);
+        let all = negative.len() + zero + positive.len();
+        if self.at >= all {
+            return None;
+        }
+        let at = if self.upwards { self.at } else { all - 1 - self.at };
+        self.at += 1;
+        Some(if at < negative.len() {
+            let at = negative.len() - 1 - at;
+            (Place::Negative(at), negative[at])
+        } else if at < negative.len() + zero {
+            (Place::Zero, self.h.zero_count)
+        } else {
+            let at = at - negative.len() - zero;
+            (Place::Positive(at), positive[at])
+        })
+    }
+}
+
 /// Bounds of the zero bucket where only one side has buckets.
 fn one_sided(h: &FloatHistogram, b: &mut Bucket) {
     if h.negative_buckets.is_empty() && !h.positive_buckets.is_empty() {
@@ -66,21 +125,21 @@ pub(crate) fn quantile(q: f64, h: &FloatHistogram) -> (f64, Option<NanNote>) {
     // Observations of NaN are in no bucket but in the count: only from below is the rank right.
     let forward = h.sum.is_nan() || q < 0.5;
     let mut rank = if forward { q * h.count } else { (1.0 - q) * h.count };
-    let buckets = h.all_buckets();
-    let mut left: Box<dyn Iterator<Item = &Bucket>> =
-        if forward { Box::new(buckets.iter()) } else { Box::new(buckets.iter().rev()) };
-    let mut b = Bucket { lower: 0.0, upper: 0.0, count: 0.0, index: 0 };
-    let mut count = 0.0;
-    for at in left.by_ref() {
-        b = *at;
-        if b.count == 0.0 {
+    // Only counts are looked at until the bucket is found.
+    let mut left = Places::new(h, forward);
+    let (mut found, mut count) = (None, 0.0);
+    for (place, population) in left.by_ref() {
+        found = Some(place);
+        if population == 0.0 {
             continue;
         }
-        count += b.count;
+        count += population;
         if count >= rank {
             break;
         }
     }
+    let bucket = |place: Option<Place>| place.and_then(|p| p.bucket(h)).unwrap_or(NOTHING);
+    let mut b = bucket(found);
     if !custom && b.lower < 0.0 && b.upper > 0.0 {
         one_sided(h, &mut b);
     } else if custom {
@@ -104,9 +163,13 @@ pub(crate) fn quantile(q: f64, h: &FloatHistogram) -> (f64, Option<NanNote>) {
     let mut note = None;
     if h.sum.is_nan() {
         // The bucket that is interpolated in is the last one then, as upstream has it.
-        for at in left {
-            b = *at;
-            count += b.count;
+        let mut last = None;
+        for (place, population) in left {
+            last = Some(place);
+            count += population;
+        }
+        if last.is_some() {
+            b = bucket(last);
         }
         if count < h.count {
             note = Some(NanNote::Skew);

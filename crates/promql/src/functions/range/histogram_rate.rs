@@ -46,11 +46,25 @@ fn timed(hist: &Hist<'_>) -> Timed {
     Timed { start: hist.start, t: hist.t }
 }
 
-/// The last of at least two histograms minus the first, plus what resets lost.
-pub(super) fn difference(hists: &[Hist<'_>], counter: bool, notes: &mut Notes) -> Option<FloatHistogram> {
+/// Whether each histogram of a series follows a reset, going by the one before.
+pub(super) fn resets(hists: &[Hist<'_>]) -> Vec<bool> {
+    let follows = |w: &[Hist<'_>]| is_reset(timed(&w[0]), timed(&w[1])) || w[1].h.detect_reset(w[0].h);
+    let mut all = vec![false; hists.len().min(1)];
+    all.extend(hists.windows(2).map(follows));
+    all
+}
+
+/// The last of at least two histograms minus the first, plus what resets lost. `resets` tells of each
+/// whether it follows one; they are of no interest for gauges.
+pub(super) fn difference(
+    hists: &[Hist<'_>],
+    resets: &[bool],
+    counter: bool,
+    notes: &mut Notes,
+) -> Option<FloatHistogram> {
     // Where buckets turn out not to fit, the note about that is the only one.
     let mut found = Notes::default();
-    match attempt(hists, counter, &mut found) {
+    match attempt(hists, resets, counter, &mut found) {
         Ok(h) => {
             notes.merge(found);
             Some(h)
@@ -70,19 +84,22 @@ struct Refused {
     keep_notes: bool,
 }
 
-fn attempt(hists: &[Hist<'_>], counter: bool, notes: &mut Notes) -> Result<FloatHistogram, Refused> {
+fn attempt(
+    hists: &[Hist<'_>],
+    resets: &[bool],
+    counter: bool,
+    notes: &mut Notes,
+) -> Result<FloatHistogram, Refused> {
     let (first, last) = (hists[0].h, hists[hists.len() - 1].h);
     let gauge = |h: &FloatHistogram| h.counter_reset_hint == CounterResetHint::Gauge;
     if counter && (gauge(first) || gauge(last)) {
         notes.add(Note::NotCounter);
     }
-    let resets_at = |i: usize, previous: &FloatHistogram| {
-        is_reset(timed(&hists[i - 1]), timed(&hists[i])) || hists[i].h.detect_reset(previous)
-    };
     // A first sample that a reset follows at once is not looked at, whatever its buckets.
     let empty;
     let mut previous: &FloatHistogram = first;
-    if counter && resets_at(1, first) {
+    let nothing_before = counter && resets[1];
+    if nothing_before {
         let second = hists[1].h;
         empty = FloatHistogram {
             schema: second.schema,
@@ -116,7 +133,13 @@ fn attempt(hists: &[Hist<'_>], counter: bool, notes: &mut Notes) -> Result<Float
         let mut overlapped = false;
         for i in 1..hists.len() {
             overlapped |= overlaps(timed(&hists[i - 1]), timed(&hists[i]));
-            if resets_at(i, previous) && !add(&mut h, previous, notes) {
+            let reset = match i {
+                1 if nothing_before => {
+                    is_reset(timed(&hists[0]), timed(&hists[1])) || hists[1].h.detect_reset(previous)
+                }
+                _ => resets[i],
+            };
+            if reset && !add(&mut h, previous, notes) {
                 return Err(refused);
             }
             previous = hists[i].h;

@@ -74,7 +74,6 @@ pub(super) fn quantile_over_time(
 /// The median distance of a window's floats from their median; NaN where one is NaN.
 pub(super) fn mad_over_time(ctx: &RangeContext<'_>, split: &Split<'_>, notes: &mut Notes, out: &mut Column) {
     let mut sorted = Sorted::default();
-    let mut distances: Vec<f64> = Vec::new();
     split.walk(&ctx.windows, (0, 0), |view| {
         if view.values.is_empty() {
             return;
@@ -88,8 +87,46 @@ pub(super) fn mad_over_time(ctx: &RangeContext<'_>, split: &Split<'_>, notes: &m
             return;
         }
         let median = quantile_of_sorted(0.5, window);
-        distances.clear();
-        distances.extend(window.iter().map(|v| (v - median).abs()));
-        out.set(view.step, quantile(0.5, &mut distances));
+        out.set(view.step, median_distance(window, median));
     });
+}
+
+/// The median of the distances from `median`, of values in order.
+fn median_distance(sorted: &[f64], median: f64) -> f64 {
+    let n = sorted.len();
+    let distance = |i: usize| (sorted[i] - median).abs();
+    if !distance(0).is_finite() || !distance(n - 1).is_finite() {
+        let mut all: Vec<f64> = (0..n).map(distance).collect();
+        return quantile(0.5, &mut all);
+    }
+    // Distances fall up to the median and rise behind it: they are drawn in order from the middle.
+    let (mut below, mut above) = (sorted.partition_point(|v| *v < median), 0);
+    above += below;
+    let mut draw = || {
+        let low = below.checked_sub(1).map(&distance);
+        let high = (above < n).then(|| distance(above));
+        match (low, high) {
+            (Some(low), Some(high)) if low <= high => {
+                below -= 1;
+                low
+            }
+            (Some(low), None) => {
+                below -= 1;
+                low
+            }
+            (_, Some(high)) => {
+                above += 1;
+                high
+            }
+            (None, None) => 0.0,
+        }
+    };
+    let rank = 0.5 * (n as f64 - 1.0);
+    let lower = rank.floor() as usize;
+    (0..lower).for_each(|_| {
+        draw();
+    });
+    let (low, weight) = (draw(), rank - rank.floor());
+    let high = if lower + 1 < n { draw() } else { low };
+    low * (1.0 - weight) + high * weight
 }

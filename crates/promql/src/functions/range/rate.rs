@@ -74,13 +74,15 @@ pub(super) fn extrapolated(
     let pairs = if mode.counter { Pairs::of(split) } else { Pairs::default() };
     let (mut resets_at, mut overlaps_at) = (0, 0);
     let seconds = ctx.windows.seconds();
+    let hist_resets = if mode.counter { histogram_rate::resets(&split.hists) } else { Vec::new() };
     split.walk(&ctx.windows, (0, 0), |view| {
         if !view.values.is_empty() && !view.hists.is_empty() {
             notes.add(Note::Mixed);
             return;
         }
         if !view.hists.is_empty() {
-            if let Some(h) = of_histograms(&view, mode, seconds, notes) {
+            let resets = hist_resets.get(view.first_hist..).unwrap_or_default();
+            if let Some(h) = of_histograms(&view, resets, mode, seconds, notes) {
                 out.push_histogram(view.step, Arc::new(h));
             }
             return;
@@ -114,12 +116,18 @@ pub(super) fn extrapolated(
     });
 }
 
-fn of_histograms(view: &View<'_, '_>, mode: Mode, seconds: f64, notes: &mut Notes) -> Option<FloatHistogram> {
+fn of_histograms(
+    view: &View<'_, '_>,
+    resets: &[bool],
+    mode: Mode,
+    seconds: f64,
+    notes: &mut Notes,
+) -> Option<FloatHistogram> {
     let hists = view.hists;
     let (first, last) = (hists[0], hists[hists.len() - 1]);
     let mut result = match hists.len() {
         1 => None,
-        _ => Some(histogram_rate::difference(hists, mode.counter, notes)?),
+        _ => Some(histogram_rate::difference(hists, resets, mode.counter, notes)?),
     };
     let ends = Ends {
         start: view.start,

@@ -166,48 +166,61 @@ fn sum_of_histograms(hists: &[Hist<'_>], notes: &mut Notes) -> Result<FloatHisto
 
 fn avg_of_histograms(hists: &[Hist<'_>], notes: &mut Notes) -> Result<FloatHistogram, IncompatibleSchema> {
     let mut met = Met::default();
-    let mut sum = FloatHistogram::clone(hists[0].h);
+    let (mut sum, mut c) = (FloatHistogram::clone(hists[0].h), None);
     met.hint(&sum);
-    let mut c: Option<FloatHistogram> = None;
-    let mut incremental = false;
-    let mut count = 1.0;
+    let mut added = 1;
     for hist in &hists[1..] {
         met.hint(hist.h);
-        count += 1.0;
-        if !incremental {
-            let (mut next, mut next_c) = (sum.clone(), c.clone());
-            met.reconciled |= next.kahan_add(hist.h, &mut next_c)?.bounds_reconciled;
-            if !next.has_overflow() {
-                (sum, c) = (next, next_c);
-                continue;
-            }
-            // From here on `sum` is the mean so far.
-            incremental = true;
-            sum.divide(count - 1.0);
-            if let Some(c) = &mut c {
-                c.divide(count - 1.0);
-            }
+        met.reconciled |= sum.kahan_add(hist.h, &mut c)?.bounds_reconciled;
+        if sum.has_overflow() {
+            break;
         }
+        added += 1;
+    }
+    let count = hists.len() as f64;
+    if added == hists.len() {
+        sum.divide(count);
+        if let Some(mut c) = c {
+            c.divide(count);
+            sum.add(&c)?;
+        }
+    } else {
+        sum = incremental_histogram_mean(hists, added, &mut met)?;
+    }
+    met.note(notes);
+    Ok(sum)
+}
+
+/// The mean of histograms of which the first `added` can be summed up, and no more without overflow.
+fn incremental_histogram_mean(
+    hists: &[Hist<'_>],
+    added: usize,
+    met: &mut Met,
+) -> Result<FloatHistogram, IncompatibleSchema> {
+    let (mut mean, mut c) = (FloatHistogram::clone(hists[0].h), None);
+    for hist in &hists[1..added] {
+        mean.kahan_add(hist.h, &mut c)?;
+    }
+    mean.divide(added as f64);
+    if let Some(c) = &mut c {
+        c.divide(added as f64);
+    }
+    for (i, hist) in hists.iter().enumerate().skip(added) {
+        met.hint(hist.h);
+        let count = (i + 1) as f64;
         let q = (count - 1.0) / count;
         if let Some(c) = &mut c {
             c.scale(q);
         }
         let mut part = FloatHistogram::clone(hist.h);
         part.divide(count);
-        sum.scale(q);
-        met.reconciled |= sum.kahan_add(&part, &mut c)?.bounds_reconciled;
+        mean.scale(q);
+        met.reconciled |= mean.kahan_add(&part, &mut c)?.bounds_reconciled;
     }
-    if !incremental {
-        sum.divide(count);
+    if let Some(c) = c {
+        mean.add(&c)?;
     }
-    if let Some(mut c) = c {
-        if !incremental {
-            c.divide(count);
-        }
-        sum.add(&c)?;
-    }
-    met.note(notes);
-    Ok(sum)
+    Ok(mean)
 }
 
 /// Variance of the floats, or (`root`) standard deviation.

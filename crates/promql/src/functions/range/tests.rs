@@ -321,6 +321,7 @@ proptest! {
             K::Resets if !call.starts => |v| v.windows(2).filter(|w| w[1] < w[0]).count() as f64,
             K::Changes => |v| v.windows(2).filter(|w| w[0] != w[1] && !(w[0].is_nan() && w[1].is_nan())).count() as f64,
             K::CountOverTime => |v| v.len() as f64,
+            K::MadOverTime => plain_mad,
             _ => return Ok(()),
         };
         let (out, _, _) = call.eval(&samples);
@@ -333,6 +334,19 @@ proptest! {
             prop_assert_eq!(bits(got), bits(want), "step {} of {:?}", step, call);
         }
     }
+}
+
+fn plain_mad(values: &[f64]) -> f64 {
+    if values.iter().any(|v| v.is_nan()) {
+        return f64::NAN;
+    }
+    let middle = |values: &[f64]| {
+        let mut sorted = values.to_vec();
+        sorted.sort_by(crate::functions::quantile::nan_first);
+        crate::functions::quantile::quantile_of_sorted(0.5, &sorted)
+    };
+    let median = middle(values);
+    middle(&values.iter().map(|v| (v - median).abs()).collect::<Vec<_>>())
 }
 
 fn plain_sum(values: &[f64]) -> f64 {

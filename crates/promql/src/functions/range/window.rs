@@ -93,6 +93,8 @@ pub(super) struct View<'w, 'a> {
     pub(super) first: usize,
     /// The histograms.
     pub(super) hists: &'w [Hist<'a>],
+    /// Index of the first histogram within the series' histograms.
+    pub(super) first_hist: usize,
 }
 
 impl<'a> Split<'a> {
@@ -162,6 +164,7 @@ impl<'a> Split<'a> {
                 values: &values[lo..hi],
                 first: lo,
                 hists: &self.hists[hist_lo..hist_hi],
+                first_hist: hist_lo,
             });
         }
     }
