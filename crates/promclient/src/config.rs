@@ -1,8 +1,9 @@
 //! The YAML of `--prometheus.http-client` and the HTTP client made of it.
 //!
 //! Holds Thanos' HTTP client block (config-files table, section 7; upstream `pkg/clientconfig`). It
-//! sends nothing. Invariant: every key either works or is refused by name; certificates are read again
-//! when their files change, passwords and tokens for each request.
+//! sends nothing. Invariant: every key of upstream's either works or is refused by name, and others are
+//! named in the log and ignored, as upstream ignores them; certificates are read again when their files
+//! change, passwords and tokens for each request.
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -14,7 +15,7 @@ use crate::Error;
 
 /// How to talk to Prometheus.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 pub struct HttpClientConfig {
     /// User and password.
     pub basic_auth: BasicAuth,
@@ -34,7 +35,7 @@ pub struct HttpClientConfig {
 
 /// User and password.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 pub struct BasicAuth {
     /// User.
     pub username: String,
@@ -46,7 +47,7 @@ pub struct BasicAuth {
 
 /// Scheme and credentials of the `Authorization` header.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 pub struct Authorization {
     /// Scheme; empty for `Bearer`.
     pub r#type: String,
@@ -58,7 +59,7 @@ pub struct Authorization {
 
 /// TLS towards Prometheus.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 pub struct TlsConfig {
     /// CA bundle; empty for the system's.
     pub ca_file: String,
@@ -74,7 +75,7 @@ pub struct TlsConfig {
 
 /// Connections; durations are integers in nanoseconds, as Thanos reads them.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 pub struct TransportConfig {
     /// Idle connections kept in all; with one host the smaller of this and the next counts.
     pub max_idle_conns: i64,
@@ -117,11 +118,15 @@ impl HttpClientConfig {
     /// Reads the YAML; empty text gives the defaults.
     ///
     /// # Errors
-    /// [`Error::Config`] for YAML that is none, unknown keys and combinations that Thanos refuses.
+    /// [`Error::Config`] for YAML that is none and for combinations that Thanos refuses.
     pub fn parse(yaml: &str) -> Result<Self, Error> {
-        let config: Option<HttpClientConfig> = serde_norway::from_str(yaml)
-            .map_err(|e| Error::Config(format!("parsing http config YAML: {e}")))?;
+        let wrong = |e| Error::Config(format!("parsing http config YAML: {e}"));
+        let config: Option<HttpClientConfig> = serde_norway::from_str(yaml).map_err(wrong)?;
         let config = config.unwrap_or_default();
+        let given: serde_norway::Value = serde_norway::from_str(yaml).map_err(wrong)?;
+        for key in unknown_keys(&given) {
+            tracing::warn!(key, "key of the http client config is not known and ignored");
+        }
         config.check()?;
         Ok(config)
     }
@@ -173,6 +178,53 @@ impl HttpClientConfig {
         let scheme = if auth.r#type.is_empty() { "Bearer" } else { auth.r#type.as_str() };
         Ok((!token.is_empty()).then(|| Credentials::Scheme(scheme.to_owned(), token)))
     }
+}
+
+/// The keys that are read, by section; the first section is the document.
+const KEYS: [(&str, &[&str]); 5] = [
+    (
+        "",
+        &[
+            "basic_auth",
+            "bearer_token",
+            "bearer_token_file",
+            "authorization",
+            "proxy_url",
+            "tls_config",
+            "transport_config",
+        ],
+    ),
+    ("basic_auth", &["username", "password", "password_file"]),
+    ("authorization", &["type", "credentials", "credentials_file"]),
+    ("tls_config", &["ca_file", "cert_file", "key_file", "server_name", "insecure_skip_verify"]),
+    (
+        "transport_config",
+        &[
+            "max_idle_conns",
+            "max_idle_conns_per_host",
+            "max_conns_per_host",
+            "idle_conn_timeout",
+            "response_header_timeout",
+            "expect_continue_timeout",
+            "tls_handshake_timeout",
+            "dialer_timeout",
+            "disable_compression",
+        ],
+    ),
+];
+
+/// Keys of a document that nobody reads, with their section.
+fn unknown_keys(given: &serde_norway::Value) -> Vec<String> {
+    let mut unknown = Vec::new();
+    for (section, known) in KEYS {
+        let map = if section.is_empty() { given.as_mapping() } else { given[section].as_mapping() };
+        for key in map.into_iter().flat_map(|m| m.keys()).filter_map(|k| k.as_str()) {
+            if !known.contains(&key) {
+                unknown.push(if section.is_empty() { key.to_owned() } else { format!("{section}.{key}") });
+            }
+        }
+    }
+    unknown
 }
 
 /// What goes into the `Authorization` header.
@@ -292,8 +344,6 @@ mod tests {
         assert_eq!(c.transport_config, TransportConfig::default());
         assert_eq!(HttpClientConfig::parse("").unwrap(), HttpClientConfig::default());
         for bad in [
-            "oauth2: {}",
-            "tls_config: {ca: x}",
             "transport_config: {dialer_timeout: 5s}",
             "basic_auth: {username: u, password: p, password_file: f}",
             "bearer_token: a\nbasic_auth: {username: u}",
@@ -304,6 +354,9 @@ mod tests {
         ] {
             assert!(matches!(HttpClientConfig::parse(bad), Err(Error::Config(_))), "{bad}");
         }
+        let odd = "oauth2: {}\ntls_config: {ca: x, ca_file: ''}";
+        assert_eq!(unknown_keys(&serde_norway::from_str(odd).unwrap()), ["oauth2", "tls_config.ca"]);
+        HttpClientConfig::parse(odd).unwrap();
         // The operator's file must give a client that can be built.
         Pool::new(c, "test").unwrap();
     }
