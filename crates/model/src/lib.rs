@@ -9,6 +9,7 @@ pub mod gofmt;
 pub mod histogram;
 pub mod labels;
 pub mod matcher;
+pub mod math;
 pub mod regexp;
 pub mod relabel;
 pub mod sample;

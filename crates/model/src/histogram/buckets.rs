@@ -5,6 +5,7 @@
 //! with the shorter of spans and counts. Behaviour follows Prometheus' `model/histogram`.
 
 use super::{CUSTOM_BUCKETS_SCHEMA, FloatHistogram, Span, bounds};
+use crate::math::log2;
 
 /// One bucket with its bounds.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -26,8 +27,8 @@ impl Bucket {
         if linear {
             return (v - self.lower) / (self.upper - self.lower);
         }
-        let (lower, upper) = (self.lower.abs().log2(), self.upper.abs().log2());
-        let at = v.abs().log2();
+        let (lower, upper) = (log2(self.lower.abs()), log2(self.upper.abs()));
+        let at = log2(v.abs());
         if v > 0.0 { (at - lower) / (upper - lower) } else { 1.0 - (at - upper) / (lower - upper) }
     }
 }

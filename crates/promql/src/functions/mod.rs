@@ -11,11 +11,12 @@ pub(crate) mod classic;
 pub(crate) mod element;
 pub(crate) mod info;
 pub(crate) mod labels;
-pub(crate) mod math;
 pub(crate) mod native;
 pub(crate) mod order;
 pub(crate) mod quantile;
 pub(crate) mod range;
+
+pub(crate) use model::math;
 
 /// A scalar argument over the steps of an evaluation.
 #[derive(Clone, Debug)]

@@ -186,16 +186,6 @@ pub(crate) fn quantile(q: f64, h: &FloatHistogram) -> (f64, Option<NanNote>) {
     (-math::exp2(upper + (lower - upper) * (1.0 - fraction)), note)
 }
 
-/// The share of a bucket's width below `v`, which lies strictly within.
-fn fraction_below(b: &Bucket, v: f64, linear: bool) -> f64 {
-    if linear {
-        return (v - b.lower) / (b.upper - b.lower);
-    }
-    let (lower, upper) = (math::log2(b.lower.abs()), math::log2(b.upper.abs()));
-    let at = math::log2(v.abs());
-    if v > 0.0 { (at - lower) / (upper - lower) } else { 1.0 - (at - upper) / (lower - upper) }
-}
-
 /// The share of observations between two bounds.
 pub(crate) fn fraction(lower: f64, upper: f64, h: &FloatHistogram) -> (f64, Option<NanNote>) {
     if h.count == 0.0 || lower.is_nan() || upper.is_nan() {
@@ -219,7 +209,7 @@ pub(crate) fn fraction(lower: f64, upper: f64, h: &FloatHistogram) -> (f64, Opti
             if linear && b.lower == f64::NEG_INFINITY {
                 return b.count;
             }
-            rank + b.count * fraction_below(&b, v, linear)
+            rank + b.count * b.fraction_below(v, linear)
         };
         for (bound, found) in [(lower, &mut lower_rank), (upper, &mut upper_rank)] {
             if found.is_none() && b.lower >= bound {

@@ -25,7 +25,7 @@ const TAYLOR: [f64; 8] = [
 ];
 
 /// `e^x`
-pub(crate) fn exp(x: f64) -> f64 {
+pub fn exp(x: f64) -> f64 {
     if x.is_nan() || x == f64::INFINITY {
         return x;
     }
@@ -54,7 +54,7 @@ pub(crate) fn exp(x: f64) -> f64 {
 }
 
 /// `2^x`
-pub(crate) fn exp2(x: f64) -> f64 {
+pub fn exp2(x: f64) -> f64 {
     const LN2_HI: f64 = 6.931_471_803_691_238_164_90e-01;
     const LN2_LO: f64 = 1.908_214_929_270_587_700_02e-10;
     if x.is_nan() {
@@ -92,7 +92,7 @@ fn is_odd(x: f64) -> bool {
 }
 
 /// `x^y`
-pub(crate) fn pow(x: f64, y: f64) -> f64 {
+pub fn pow(x: f64, y: f64) -> f64 {
     if y == 0.0 || x == 1.0 {
         return 1.0;
     }

@@ -20,14 +20,14 @@ mod reduce;
 mod tests;
 mod trig;
 
-pub(crate) use exp::{exp, exp2, pow};
-pub(crate) use hyperbolic::{acosh, asinh, atanh, cosh, sinh, tanh};
-pub(crate) use log::{ln, log2, log10};
-pub(crate) use trig::{acos, asin, atan, atan2, cos, sin, tan};
+pub use exp::{exp, exp2, pow};
+pub use hyperbolic::{acosh, asinh, atanh, cosh, sinh, tanh};
+pub use log::{ln, log2, log10};
+pub use trig::{acos, asin, atan, atan2, cos, sin, tan};
 
 /// The larger of two: infinity wins over NaN, NaN over numbers, and +0 over -0.
 #[inline]
-pub(crate) fn max(a: f64, b: f64) -> f64 {
+pub fn max(a: f64, b: f64) -> f64 {
     if a == f64::INFINITY || b == f64::INFINITY {
         f64::INFINITY
     } else if a.is_nan() || b.is_nan() {
@@ -43,7 +43,7 @@ pub(crate) fn max(a: f64, b: f64) -> f64 {
 
 /// The smaller of two: negative infinity wins over NaN, NaN over numbers, and -0 over +0.
 #[inline]
-pub(crate) fn min(a: f64, b: f64) -> f64 {
+pub fn min(a: f64, b: f64) -> f64 {
     if a == f64::NEG_INFINITY || b == f64::NEG_INFINITY {
         f64::NEG_INFINITY
     } else if a.is_nan() || b.is_nan() {

@@ -46,7 +46,7 @@ fn signed(negative: bool, y: f64) -> f64 {
 }
 
 /// The cosine.
-pub(crate) fn cos(x: f64) -> f64 {
+pub fn cos(x: f64) -> f64 {
     if !x.is_finite() {
         return f64::NAN;
     }
@@ -56,7 +56,7 @@ pub(crate) fn cos(x: f64) -> f64 {
 }
 
 /// The sine.
-pub(crate) fn sin(x: f64) -> f64 {
+pub fn sin(x: f64) -> f64 {
     if x == 0.0 || x.is_nan() {
         return x;
     }
@@ -69,7 +69,7 @@ pub(crate) fn sin(x: f64) -> f64 {
 }
 
 /// The tangent.
-pub(crate) fn tan(x: f64) -> f64 {
+pub fn tan(x: f64) -> f64 {
     const P: [f64; 3] =
         [-1.309_369_391_813_837_776_46e4, 1.153_516_648_385_874_161_40e6, -1.795_652_519_764_848_779_88e7];
     const Q: [f64; 5] = [
@@ -134,7 +134,7 @@ fn positive_atan(x: f64) -> f64 {
 }
 
 /// The arc tangent.
-pub(crate) fn atan(x: f64) -> f64 {
+pub fn atan(x: f64) -> f64 {
     if x == 0.0 {
         x
     } else if x > 0.0 {
@@ -145,7 +145,7 @@ pub(crate) fn atan(x: f64) -> f64 {
 }
 
 /// The angle of the point `(x, y)`.
-pub(crate) fn atan2(y: f64, x: f64) -> f64 {
+pub fn atan2(y: f64, x: f64) -> f64 {
     if y.is_nan() || x.is_nan() {
         return f64::NAN;
     }
@@ -174,7 +174,7 @@ pub(crate) fn atan2(y: f64, x: f64) -> f64 {
 }
 
 /// The arc sine.
-pub(crate) fn asin(x: f64) -> f64 {
+pub fn asin(x: f64) -> f64 {
     if x == 0.0 {
         return x;
     }
@@ -188,6 +188,6 @@ pub(crate) fn asin(x: f64) -> f64 {
 }
 
 /// The arc cosine.
-pub(crate) fn acos(x: f64) -> f64 {
+pub fn acos(x: f64) -> f64 {
     FRAC_PI_2 - asin(x)
 }

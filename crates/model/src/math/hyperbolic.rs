@@ -9,7 +9,7 @@ use super::exp::exp;
 use super::log::{ln, ln_1p};
 
 /// The hyperbolic sine.
-pub(crate) fn sinh(x: f64) -> f64 {
+pub fn sinh(x: f64) -> f64 {
     const P: [f64; 4] = [
         -0.630_767_364_049_771_699_118_478_722_5e+6,
         -0.899_127_202_203_950_935_539_801_351_1e+5,
@@ -36,13 +36,13 @@ pub(crate) fn sinh(x: f64) -> f64 {
 }
 
 /// The hyperbolic cosine.
-pub(crate) fn cosh(x: f64) -> f64 {
+pub fn cosh(x: f64) -> f64 {
     let e = exp(x.abs());
     if x.abs() > 21.0 { e * 0.5 } else { (e + 1.0 / e) * 0.5 }
 }
 
 /// The hyperbolic tangent.
-pub(crate) fn tanh(x: f64) -> f64 {
+pub fn tanh(x: f64) -> f64 {
     const P: [f64; 3] =
         [-9.643_991_794_250_522_386_28e-1, -9.928_772_310_019_185_865_64e1, -1.614_687_684_417_084_479_52e3];
     const Q: [f64; 3] =
@@ -67,7 +67,7 @@ pub(crate) fn tanh(x: f64) -> f64 {
 const LARGE: f64 = 268_435_456.0;
 
 /// The inverse hyperbolic sine.
-pub(crate) fn asinh(x: f64) -> f64 {
+pub fn asinh(x: f64) -> f64 {
     if !x.is_finite() {
         return x;
     }
@@ -85,7 +85,7 @@ pub(crate) fn asinh(x: f64) -> f64 {
 }
 
 /// The inverse hyperbolic cosine.
-pub(crate) fn acosh(x: f64) -> f64 {
+pub fn acosh(x: f64) -> f64 {
     if x < 1.0 || x.is_nan() {
         return f64::NAN;
     }
@@ -103,7 +103,7 @@ pub(crate) fn acosh(x: f64) -> f64 {
 }
 
 /// The inverse hyperbolic tangent.
-pub(crate) fn atanh(x: f64) -> f64 {
+pub fn atanh(x: f64) -> f64 {
     if !(-1.0..=1.0).contains(&x) {
         return f64::NAN;
     }

@@ -3,7 +3,7 @@
 use super::*;
 
 /// Lines `name argument… result`, floats as hexadecimal bits, written by Go 1.26 on amd64.
-const RECORDED: &str = include_str!("../../../testdata/math/go.txt");
+const RECORDED: &str = include_str!("../../testdata/math.txt");
 
 fn bits(text: &str) -> f64 {
     f64::from_bits(u64::from_str_radix(text, 16).unwrap())

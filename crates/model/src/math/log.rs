@@ -18,7 +18,7 @@ const L: [f64; 7] = [
 ];
 
 /// The natural logarithm.
-pub(crate) fn ln(x: f64) -> f64 {
+pub fn ln(x: f64) -> f64 {
     if x == 0.0 {
         return f64::NEG_INFINITY;
     }
@@ -48,12 +48,12 @@ pub(crate) fn ln(x: f64) -> f64 {
 }
 
 /// The decimal logarithm.
-pub(crate) fn log10(x: f64) -> f64 {
+pub fn log10(x: f64) -> f64 {
     ln(x) * std::f64::consts::LOG10_E
 }
 
 /// The binary logarithm; exact for powers of two.
-pub(crate) fn log2(x: f64) -> f64 {
+pub fn log2(x: f64) -> f64 {
     let (fraction, exponent) = split(x);
     if fraction == 0.5 {
         return f64::from(exponent - 1);
