@@ -2,7 +2,8 @@
 //!
 //! `http_requests_total{pod,container}`, `http_responses_total{pod}` and
 //! `http_response_seconds_bucket{pod,le}`: linear counters, a sample each 30 s for six hours, 1,000 pods
-//! with 3 containers (`BENCH_PODS` changes the number of pods). Queries are over two hours at 30 s. The
+//! with 3 containers (`BENCH_PODS` changes the number of pods,
+//! `BENCH_THREADS` the threads, `BENCH_MAX_SAMPLES` sets a limit that has to be counted for). Queries are over two hours at 30 s. The
 //! samples lie in XOR chunks and are decoded within the measured time, as the other engines do. Each
 //! point of a result is touched, but no matrix is kept. What is measured is CPU time of the process, so
 //! that other work on the machine does not count; `BENCH_TABLE=1` prints one line a query instead, with
@@ -243,7 +244,7 @@ fn each(mut measure: impl FnMut(&str, &dyn Fn() -> (f64, usize))) {
     let number = |name: &str, or: usize| std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(or);
     let store = Chunks::new(number("BENCH_PODS", 1000));
     let engine = Engine::new(EngineOptions {
-        max_samples: 50_000_000,
+        max_samples: number("BENCH_MAX_SAMPLES", 0),
         parser: promql::parse::Options::all(),
         threads: number("BENCH_THREADS", 1),
         ..EngineOptions::default()
