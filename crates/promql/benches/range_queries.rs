@@ -2,12 +2,13 @@
 //!
 //! `http_requests_total{pod,container}`, `http_responses_total{pod}` and
 //! `http_response_seconds_bucket{pod,le}`: linear counters, a sample each 30 s for six hours, 1,000 pods
-//! with 3 containers (`BENCH_PODS` changes the number of pods,
-//! `BENCH_THREADS` the threads, `BENCH_MAX_SAMPLES` sets a limit that has to be counted for). Queries are over two hours at 30 s. The
-//! samples lie in XOR chunks and are decoded within the measured time, as the other engines do. Each
-//! point of a result is touched, but no matrix is kept. What is measured is CPU time of the process, so
-//! that other work on the machine does not count; `BENCH_TABLE=1` prints one line a query instead, with
-//! the bytes allocated beside: name, milliseconds, kilobytes.
+//! with 3 containers. Queries are over two hours at 30 s. The samples lie in XOR chunks and are decoded
+//! within the measured time, as the other engines do. Each point of a result is touched, but no matrix
+//! is kept. What is measured is CPU time of the process, so that other work on the machine does not count.
+//!
+//! `BENCH_PODS` changes the number of pods, `BENCH_THREADS` that of threads, `BENCH_MAX_SAMPLES` sets a
+//! limit that has to be counted for. `BENCH_TABLE=1` prints one line a query instead: name, milliseconds
+//! of CPU, kilobytes allocated.
 
 #![allow(clippy::print_stdout, reason = "a table for people")]
 
