@@ -163,7 +163,7 @@ impl SeriesSet for Selected {
         let Some(series) = self.left.next() else { return Ok(None) };
         for (from, to, data) in &series.1 {
             if *from <= self.maxt && *to >= self.mint {
-                let decoded = chunkenc::decode(Encoding::Xor, data, samples);
+                let decoded = chunkenc::decode_range(Encoding::Xor, data, self.mint, self.maxt, samples);
                 decoded.map_err(|e| StorageError::Failed(e.to_string()))?;
             }
         }
