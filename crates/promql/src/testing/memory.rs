@@ -65,8 +65,8 @@ impl Memory {
         Ok(())
     }
 
-    /// Appends a histogram. Its counter reset hint is replaced by the one with which Prometheus would
-    /// read it back.
+    /// Appends a histogram. What is read back has the counter reset hint and the layout of buckets that
+    /// it would have in Prometheus.
     ///
     /// # Errors
     /// [`AppendError`] as for floats, and for a histogram that is not well formed.
@@ -84,11 +84,8 @@ impl Memory {
             let same = *last == t && held.is_some_and(|h| h.data_eq(histogram));
             return refuse(same, *last == t, labels);
         }
-        let hint = series.head.histogram(t, histogram);
-        let mut histogram = histogram.clone();
-        if histogram.counter_reset_hint != hint {
-            Arc::make_mut(&mut histogram).counter_reset_hint = hint;
-        }
+        let earlier = &mut Arc::make_mut(&mut series.samples).hists;
+        let histogram = series.head.histogram(t, histogram, earlier);
         series.push(st, |samples| samples.push_histogram(t, histogram));
         Ok(())
     }
