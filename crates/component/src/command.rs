@@ -115,6 +115,9 @@ impl Command {
     }
 }
 
+/// Threads for calls that block, local files above all; each takes 2 MiB of address space.
+const BLOCKING_THREADS: usize = 16;
+
 const ABOUT: &str = "Long-term storage and global queries for Prometheus, compatible with Thanos.";
 
 /// Runs the service that the process' arguments name. With one command its verb may be left out.
@@ -123,7 +126,26 @@ pub fn main(commands: Vec<Command>) -> ExitCode {
     let program = arguments.next().unwrap_or_default();
     let name = program.rsplit('/').next().unwrap_or("athanor").to_owned();
     let words: Vec<String> = arguments.collect();
+    let address_space = crate::budget::soft_limit("Max address space");
+    if address_space.is_some_and(|limit| limit != u64::MAX) {
+        spare_address_space(&words);
+    }
     ExitCode::from(run(&program, &name, &commands, &words))
+}
+
+/// Starts the program anew with few of glibc's allocation arenas, each of which reserves 64 MiB of address
+/// space: under a limit on that they would leave none for data. glibc reads the variable at its start only.
+fn spare_address_space(words: &[String]) {
+    use std::os::unix::process::CommandExt as _;
+    const ARENAS: &str = "MALLOC_ARENA_MAX";
+    if std::env::var_os(ARENAS).is_some() {
+        return;
+    }
+    if let Ok(program) = std::env::current_exe() {
+        // Comes back only when it fails; then the service runs as it is.
+        let error = std::process::Command::new(program).args(words).env(ARENAS, "1").exec();
+        say(&format!("could not start anew with {ARENAS}=1: {error}\n"));
+    }
 }
 
 fn say(text: &str) {
@@ -194,7 +216,11 @@ fn serve(
     tracing::info!(bytes = budget.limit(), limit = limit.bytes, source = %limit.source, "memory budget");
     let registry = Registry::new();
     metrics::process::register(&registry)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("main").build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("main")
+        .max_blocking_threads(BLOCKING_THREADS)
+        .build()?;
     let shutdown = Shutdown::new();
     let result = runtime.block_on(async {
         let reload = watch_signals(&shutdown)?;
