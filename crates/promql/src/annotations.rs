@@ -2,14 +2,14 @@
 //!
 //! Holds one constructor per annotation of Prometheus 3.14 (`util/annotations`), the set that merges
 //! equal ones, and its rendering. It knows no operator and no series. Invariant: two annotations are
-//! the same when their texts without position are; of the same ones the place of the one that
-//! Prometheus evaluates last is kept, except that "forced monotonicity" and "start time overlap" add
-//! up and keep the first place. Neither merging nor rendering depends on the order of adding.
+//! the same when their texts without position are; of the same ones the place of the later is kept,
+//! except that "forced monotonicity" and "start time overlap" add up and keep the first place. The
+//! engine adds them in Prometheus' order of evaluation, whatever the threads; they are rendered in the
+//! order of their texts.
 
 #[cfg(test)]
 mod tests;
 
-use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -309,12 +309,8 @@ impl Annotation {
         }
     }
 
-    /// Joins another one of the same text.
+    /// Joins a later one of the same text.
     fn join(&mut self, other: &Annotation) {
-        // Prometheus evaluates what is written first first and what is within first, and it keeps the
-        // place of the last. Spans tell that order, whatever order threads come in here.
-        let order = |a: &Annotation| a.span.map(|s| (s.end, Reverse(s.start)));
-        let later = order(other) > order(self);
         let adds_up = match (&mut self.detail, other.detail) {
             (Detail::Monotonicity(mine), Detail::Monotonicity(theirs)) => {
                 mine.join(&theirs);
@@ -326,7 +322,7 @@ impl Annotation {
             }
             _ => false,
         };
-        if later != adds_up {
+        if !adds_up {
             self.span = other.span;
         }
     }
@@ -390,7 +386,7 @@ impl Annotations {
         }
     }
 
-    /// Adds all of `other`.
+    /// Adds all of `other`, which count as the later ones.
     pub fn merge(&mut self, other: Annotations) {
         if self.entries.is_empty() {
             *self = other;

