@@ -97,7 +97,13 @@ pub fn write_float(out: &mut String, v: f64) {
         Some(text) => out.push_str(text),
         // Rust's `Display` also writes the shortest digits without an exponent.
         None => {
+            let from = out.len();
             let _ = write!(out, "{v}");
+            if may_tie(v) {
+                let fixed = to_even(v, &out[from..], 0);
+                out.truncate(from);
+                out.push_str(&fixed);
+            }
         }
     }
 }
@@ -111,7 +117,7 @@ pub fn float_g(v: f64) -> String {
     let shortest = format!("{v:e}");
     let (_, exponent) = split_exponent(&shortest);
     if (-4..6).contains(&exponent) {
-        return format!("{v}");
+        return float(v);
     }
     float_e(v)
 }
@@ -123,6 +129,7 @@ pub fn float_e(v: f64) -> String {
     }
     let shortest = format!("{v:e}");
     let (digits, exponent) = split_exponent(&shortest);
+    let digits = if may_tie(v) { to_even(v, digits, exponent) } else { digits.to_owned() };
     let sign = if exponent < 0 { '-' } else { '+' };
     format!("{digits}e{sign}{:02}", exponent.unsigned_abs())
 }
@@ -132,6 +139,45 @@ pub fn float_fixed(v: f64, decimals: usize) -> String {
     match special(v) {
         Some(text) => text.to_owned(),
         None => format!("{v:.decimals$}"),
+    }
+}
+
+/// Whether `v` could lie exactly between two shortest decimals: its own decimal expansion has to end soon.
+fn may_tie(v: f64) -> bool {
+    const SMALL: f64 = (1u64 << 30) as f64;
+    let whole = v.fract() == 0.0 && v.abs() < (1u64 << 53) as f64;
+    !whole && (v * SMALL).fract() == 0.0
+}
+
+/// The shortest digits as Go rounds them: of two that are equally near, the even one. Rust takes the
+/// larger. `text` times ten to `exponent` is `v`.
+fn to_even(v: f64, text: &str, exponent: i32) -> String {
+    let significant = text.bytes().filter(u8::is_ascii_digit).skip_while(|b| *b == b'0').count();
+    let trailing = match text.contains('.') {
+        true => 0,
+        false => text.bytes().rev().take_while(|b| *b == b'0').count(),
+    };
+    let n = significant - trailing;
+    // One digit more is the exact value, and a five: a tie.
+    let longer = format!("{v:.n$e}");
+    let exact = format!("{v:.*e}", n + 25);
+    let (more, _) = split_exponent(&longer);
+    let (all, _) = split_exponent(&exact);
+    let tie =
+        more.ends_with('5') && all.strip_prefix(more).is_some_and(|rest| rest.bytes().all(|b| b == b'0'));
+    let mut digits = text.as_bytes().to_vec();
+    let last = digits.iter().rposition(|b| (b'1'..=b'9').contains(b));
+    let odd = last.filter(|at| digits[*at] % 2 == 1);
+    if let (true, Some(at)) = (tie, odd) {
+        // What stands before the five is either this digit, or the one below.
+        let below = more.as_bytes()[..more.len() - 1].iter().rev().find(|b| b.is_ascii_digit());
+        digits[at] = if below == Some(&digits[at]) { digits[at] + 1 } else { digits[at] - 1 };
+    }
+    let even = String::from_utf8(digits).unwrap_or_default();
+    // Below a power of two the neighbours are closer, and the smaller one may no longer read back.
+    match format!("{even}e{exponent}").parse::<f64>() {
+        Ok(back) if back == v => even,
+        _ => text.to_owned(),
     }
 }
 

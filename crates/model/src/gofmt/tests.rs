@@ -34,6 +34,27 @@ fn floats_are_written_as_go_writes_them() {
 }
 
 #[test]
+fn of_two_equally_near_decimals_the_even_one_is_written() {
+    // Exactly halfway: …203125, …5, …5.
+    assert_eq!(float(191_387_270_444.203_125), "191387270444.20312");
+    assert_eq!(float(-191_387_270_444.203_125), "-191387270444.20312");
+    assert_eq!(float_e(191_387_270_444.203_125), "1.9138727044420312e+11");
+    assert_eq!(float(191_387_270_444.234_375), "191387270444.23438");
+    assert_eq!(float(5e-324), "0.".to_owned() + &"0".repeat(323) + "5");
+    assert_eq!(float(2f64.powi(-25)), "0.000000029802322387695312");
+    assert_eq!(float_e(2f64.powi(-24)), "5.960464477539063e-08");
+    assert_eq!(float(4_503_599_627_370_497.5), "4503599627370498");
+    assert_eq!(float(2_251_799_813_685_248.75), "2251799813685249");
+    assert_eq!(float(2f64.powi(60) + 512.0), "1152921504606847500");
+    assert_eq!((float(1e23), float_e(1e23)), ("1".to_owned() + &"0".repeat(23), "1e+23".into()));
+    assert_eq!(float(9_007_199_254_740_993.0 * 2.0), "18014398509481984");
+    assert_eq!(
+        (float(0.5), float(1048576.125), float(0.1 + 0.2)),
+        ("0.5".into(), "1048576.125".into(), "0.30000000000000004".into())
+    );
+}
+
+#[test]
 fn quotes_are_go_quotes() {
     assert_eq!(quote("a\"b\\c'd"), r#""a\"b\\c'd""#);
     assert_eq!(quote("\u{7}\u{8}\u{c}\n\r\t\u{b}\0\u{7f}"), r#""\a\b\f\n\r\t\v\x00\x7f""#);
