@@ -7,18 +7,16 @@ use e2e::exporter::Exporter;
 use e2e::harness::{self, Fleet, Service, wait};
 use serde_json::{Value, json};
 
-/// What is asked everywhere: raw samples, ranges, sums.
+/// What is asked everywhere: raw samples, ranges, sums. No counter with resets under `rate` and its kin:
+/// there Thanos, and so we, take a reset between the samples of two replicas for none.
 const QUERIES: &[&str] = &[
     "shop_temperature",
     "shop_orders_total",
     "rate(shop_orders_total[21s])",
     "sum by (shop) (increase(shop_orders_total[20s]))",
     "max_over_time(shop_temperature[13s]) - shop_temperature",
+    "changes(shop_batches_total[25s])",
 ];
-
-/// What is asked where both replicas have everything: deduplication takes a counter's reset for an effect
-/// of its own when it happens between replicas.
-const RESETTING: &[&str] = &["rate(shop_batches_total[25s])", "resets(shop_batches_total[70s])"];
 
 /// Blocks of twenty seconds: cut, uploaded and read within a test.
 const BLOCKS: &[&str] = &["--storage.tsdb.min-block-duration=20s", "--storage.tsdb.max-block-duration=20s"];
@@ -85,14 +83,9 @@ impl Replicas {
     }
 
     /// Asks the querier, of these stores only, and compares with what Prometheus `a` says itself.
-    async fn compare(
-        &self,
-        queries: impl Iterator<Item = &'static &'static str>,
-        stores: Option<&str>,
-        (start, end): (i64, i64),
-    ) -> anyhow::Result<()> {
+    async fn compare(&self, stores: Option<&str>, (start, end): (i64, i64)) -> anyhow::Result<()> {
         let (start, end) = (start.to_string(), end.to_string());
-        for query in queries {
+        for query in QUERIES {
             let range = [("query", *query), ("start", &start), ("end", &end), ("step", "3")];
             let path = "/api/v1/query_range";
             let own = self.fleet.client().data(&self.prometheus[0].url(path), &range).await?;
@@ -135,7 +128,7 @@ async fn live_and_uploaded_data_give_prometheus_own_answer_and_one_replica_suffi
     let store = all.store.grpc.clone();
     let sidecars = all.sidecars.iter().map(|s| s.grpc.clone()).collect::<Vec<_>>().join("|");
     for stores in [Some(&*store), Some(&*sidecars), None] {
-        all.compare(QUERIES.iter().chain(RESETTING), stores, range).await.unwrap();
+        all.compare(stores, range).await.unwrap();
     }
 
     // One replica dies, its sidecar with it: what it had scraped, and what is scraped from now on, is
@@ -146,8 +139,6 @@ async fn live_and_uploaded_data_give_prometheus_own_answer_and_one_replica_suffi
     }
     tokio::time::sleep(Duration::from_secs(10)).await;
     let recent = (died - 20, died + 5);
-    wait("an answer without warnings from what is left", || all.compare(QUERIES.iter(), None, recent))
-        .await
-        .unwrap();
-    all.compare(QUERIES.iter(), None, range).await.unwrap();
+    wait("an answer without warnings from what is left", || all.compare(None, recent)).await.unwrap();
+    all.compare(None, range).await.unwrap();
 }
