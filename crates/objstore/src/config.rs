@@ -90,7 +90,51 @@ pub fn parse(yaml: &str) -> Result<BucketConfig, ConfigError> {
     }
 }
 
-/// The configured bucket, instrumented on `registry`; `component` goes into the user agent.
+/// A provider whose part has been read.
+enum Provider {
+    Filesystem {
+        /// Where objects are kept.
+        directory: String,
+    },
+    #[cfg(feature = "s3")]
+    S3(Box<crate::s3::config::Config>),
+}
+
+fn provider(config: &BucketConfig) -> Result<Provider, ConfigError> {
+    let kind = || config.kind.clone();
+    let refuse = |text: String| ConfigError::Provider { kind: kind(), text };
+    match config.kind.to_uppercase().as_str() {
+        "FILESYSTEM" => {
+            let mut section = Section::new(&config.config, "filesystem.Config").map_err(refuse)?;
+            let mut directory = String::new();
+            section.read("directory", &mut directory, text).map_err(refuse)?;
+            if directory.is_empty() {
+                return Err(refuse("missing directory for filesystem bucket".into()));
+            }
+            Ok(Provider::Filesystem { directory })
+        }
+        #[cfg(feature = "s3")]
+        "S3" => crate::s3::config::Config::parse(&config.config)
+            .map(|s3| Provider::S3(Box::new(s3)))
+            .map_err(refuse),
+        #[cfg(not(feature = "s3"))]
+        "S3" => Err(ConfigError::MissingProvider(kind())),
+        "GCS" | "AZURE" | "SWIFT" | "COS" | "ALIYUNOSS" | "BOS" | "OCI" | "OBS" => {
+            Err(ConfigError::MissingProvider(kind()))
+        }
+        _ => Err(ConfigError::UnknownType(kind())),
+    }
+}
+
+/// Reads a configuration to the end without opening anything.
+///
+/// # Errors
+/// When the text or the provider's part cannot be used.
+pub fn validate(yaml: &str) -> Result<(), ConfigError> {
+    provider(&parse(yaml)?).map(drop)
+}
+
+/// The configured bucket, traced and instrumented on `registry`; `component` goes into the user agent.
 ///
 /// # Errors
 /// When the text, the provider's part or the registry does not allow it.
@@ -100,32 +144,18 @@ pub fn build(
     registry: &prometheus::Registry,
 ) -> Result<SharedBucket, ConfigError> {
     let config = parse(yaml)?;
-    let kind = config.kind.clone();
-    let refuse = |text: String| ConfigError::Provider { kind: kind.clone(), text };
-    let bucket: SharedBucket = match kind.to_uppercase().as_str() {
-        "FILESYSTEM" => {
-            let mut section = Section::new(&config.config, "filesystem.Config").map_err(&refuse)?;
-            let mut directory = String::new();
-            section.read("directory", &mut directory, text).map_err(&refuse)?;
-            if directory.is_empty() {
-                return Err(refuse("missing directory for filesystem bucket".into()));
-            }
+    let refuse = |text: String| ConfigError::Provider { kind: config.kind.clone(), text };
+    let bucket: SharedBucket = match provider(&config)? {
+        Provider::Filesystem { directory } => {
             Arc::new(Filesystem::new(&directory).map_err(|e| refuse(e.to_string()))?)
         }
         #[cfg(feature = "s3")]
-        "S3" => {
+        Provider::S3(section) => {
             let env = |name: &str| std::env::var(name).ok();
-            let section = crate::s3::config::Config::parse(&config.config).map_err(&refuse)?;
-            let s3 = crate::s3::S3::new(section, component, &env).map_err(&refuse)?;
+            let s3 = crate::s3::S3::new(*section, component, &env).map_err(refuse)?;
             let policy = s3.policy();
             Arc::new(Retrying::new(Arc::new(s3), policy))
         }
-        #[cfg(not(feature = "s3"))]
-        "S3" => return Err(ConfigError::MissingProvider(kind)),
-        "GCS" | "AZURE" | "SWIFT" | "COS" | "ALIYUNOSS" | "BOS" | "OCI" | "OBS" => {
-            return Err(ConfigError::MissingProvider(kind));
-        }
-        _ => return Err(ConfigError::UnknownType(kind)),
     };
     tracing::debug!(component, provider = bucket.provider(), bucket = bucket.name(), "bucket configured");
     let metrics = Metrics::new(registry, bucket.name())?;
