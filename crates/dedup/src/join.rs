@@ -175,12 +175,7 @@ pub enum Misaligned {
 /// # Errors
 /// [`Misaligned`] when the two were not written together; nothing is appended then.
 pub fn average(sum: &Samples, count: &Samples, out: &mut Samples) -> Result<(), Misaligned> {
-    if sum.len() != count.len() {
-        return Err(Misaligned::Length);
-    }
-    if sum.ts != count.ts {
-        return Err(Misaligned::Timestamps);
-    }
+    aligned(sum, count)?;
     if sum.hists.is_empty() {
         out.ts.extend_from_slice(&sum.ts);
         out.values.extend(sum.values.iter().zip(&count.values).map(|(s, c)| s / c));
@@ -189,14 +184,81 @@ pub fn average(sum: &Samples, count: &Samples, out: &mut Samples) -> Result<(), 
         }
         return Ok(());
     }
+    each(sum, count, out, |h, by| divided(&h, by));
+    Ok(())
+}
+
+/// As [`average`], histograms as Thanos 0.43 averages them (`AverageChunkIterator`), for whole chunks.
+///
+/// Thanos divides in the memory of the iterator that decodes the chunk, which takes the next sample's
+/// buckets as differences (by bits) to what it holds there. So from the second sample on buckets are
+/// not the sums divided by the counts; counts and sums of the histograms are. Answers that have to be
+/// equal to those of Thanos need the same.
+///
+/// # Errors
+/// As [`average`].
+pub fn average_as_thanos(sum: &Samples, count: &Samples, out: &mut Samples) -> Result<(), Misaligned> {
+    if sum.hists.is_empty() {
+        return average(sum, count, out);
+    }
+    aligned(sum, count)?;
+    // The true buckets of the sample before, and what the iterator holds in their place.
+    let mut before: Option<(FloatHistogram, FloatHistogram)> = None;
+    each(sum, count, out, |h, by| {
+        let read = match &before {
+            Some((last, held)) => misread(&h, last, held),
+            None => h.clone(),
+        };
+        let averaged = divided(&read, by);
+        // Dividing by zero takes the buckets out of the result, not out of the iterator.
+        let held = if by == 0.0 { read } else { averaged.clone() };
+        // A stale marker has no buckets, and reading it moves none.
+        if !model::is_stale_nan(h.sum) {
+            before = Some((h, held));
+        }
+        averaged
+    });
+    Ok(())
+}
+
+/// `h` as it is decoded where `held` lies in place of `last`.
+fn misread(h: &FloatHistogram, last: &FloatHistogram, held: &FloatHistogram) -> FloatHistogram {
+    let mut read = h.clone();
+    let sides = [
+        (&mut read.positive_buckets, &last.positive_buckets, &held.positive_buckets),
+        (&mut read.negative_buckets, &last.negative_buckets, &held.negative_buckets),
+    ];
+    for (buckets, last, held) in sides {
+        for ((bucket, last), held) in buckets.iter_mut().zip(last).zip(held) {
+            *bucket = f64::from_bits(bucket.to_bits() ^ last.to_bits() ^ held.to_bits());
+        }
+    }
+    read
+}
+
+fn aligned(sum: &Samples, count: &Samples) -> Result<(), Misaligned> {
+    if sum.len() != count.len() {
+        return Err(Misaligned::Length);
+    }
+    if sum.ts != count.ts { Err(Misaligned::Timestamps) } else { Ok(()) }
+}
+
+/// Appends each sample of `sum` divided by that of `count`, histograms by `divide`.
+fn each(
+    sum: &Samples,
+    count: &Samples,
+    out: &mut Samples,
+    mut divide: impl FnMut(FloatHistogram, f64) -> FloatHistogram,
+) {
     let mut hists = sum.hists.iter().peekable();
     for i in 0..sum.len() {
         match hists.next_if(|h| h.index as usize == i) {
-            Some(h) => out.push_histogram(sum.ts[i], Arc::new(divided(&h.histogram, count.values[i]))),
+            Some(h) => {
+                out.push_histogram(sum.ts[i], Arc::new(divide((*h.histogram).clone(), count.values[i])));
+            }
             None => out.push(sum.ts[i], sum.values[i] / count.values[i]),
         }
     }
-    Ok(())
 }
 
 /// `h / by`; division by zero leaves no buckets (Prometheus `FloatHistogram.Div`).

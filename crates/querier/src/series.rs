@@ -71,6 +71,8 @@ pub struct Decoder {
     spare: Vec<Samples>,
     chunk: Samples,
     second: Samples,
+    /// Whether the row at hand has samples outside of the range.
+    untrimmed: bool,
 }
 
 impl Decoder {
@@ -85,6 +87,7 @@ impl Decoder {
             spare: Vec::new(),
             chunk: Samples::default(),
             second: Samples::default(),
+            untrimmed: false,
         }
     }
 
@@ -158,7 +161,7 @@ impl Decoder {
                 bad.push(BadChunk { min_time: chunk.min_time, max_time: chunk.max_time, reason });
             }
         }
-        if self.wanted == Wanted::Counter {
+        if self.wanted == Wanted::Counter || std::mem::take(&mut self.untrimmed) {
             join::trim(out, mint, maxt);
         }
     }
@@ -182,14 +185,19 @@ impl Decoder {
         (mint, maxt): (Millis, Millis),
         out: &mut Samples,
     ) -> Result<(), String> {
+        let (encoding, _) = bytes(chunk.get(Aggr::Sum))?;
+        // How a histogram is averaged depends on those before it in its chunk.
+        let whole = encoding == Encoding::FloatHistogram;
+        let mint = if whole { Millis::MIN } else { mint };
         for (aggr, into) in [(Aggr::Sum, &mut self.chunk), (Aggr::Count, &mut self.second)] {
             into.clear();
             let (encoding, data) = bytes(chunk.get(aggr))?;
             chunkenc::decode_range(encoding, data, mint, maxt, into).map_err(|e| e.to_string())?;
         }
         let from = out.len();
-        join::average(&self.chunk, &self.second, out).map_err(|e| e.to_string())?;
+        join::average_as_thanos(&self.chunk, &self.second, out).map_err(|e| e.to_string())?;
         join::seal(out, from);
+        self.untrimmed |= whole;
         Ok(())
     }
 }

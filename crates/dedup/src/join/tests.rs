@@ -90,6 +90,23 @@ fn averages_need_aligned_columns() {
     assert_eq!(out.hists[0].histogram.positive_buckets, [2.0]);
 }
 
+/// The bits are those of a float histogram chunk with one bucket: 8, 12, 20, in Thanos 0.43.
+#[test]
+fn histograms_are_averaged_in_place_as_thanos_does() {
+    let (mut sum, mut out) = (Samples::default(), Samples::default());
+    [8.0, 12.0, 20.0].iter().enumerate().for_each(|(i, v)| sum.push_histogram(i as i64, hist(*v)));
+    let count = floats(&[(0, 4.0), (1, 4.0), (2, 0.0)]);
+    average_as_thanos(&sum, &count, &mut out).unwrap();
+    let histogram = |i: usize| &out.hists[i].histogram;
+    assert_eq!((histogram(0).positive_buckets[0], histogram(1).positive_buckets[0]), (2.0, 0.75));
+    assert_eq!((histogram(1).count, histogram(1).sum), (3.0, 6.0));
+    assert_eq!(histogram(2).positive_buckets, Vec::<f64>::new());
+    let mut right = Samples::default();
+    average(&sum, &count, &mut right).unwrap();
+    assert_eq!(right.hists[1].histogram.positive_buckets, [3.0]);
+    assert_eq!(average_as_thanos(&sum, &floats(&[(0, 1.0)]), &mut out), Err(Misaligned::Length));
+}
+
 proptest! {
     #[test]
     fn sealed_samples_rise(chunks in prop::collection::vec(prop::collection::vec((0..200i64, any::<bool>()), 0..20), 1..6)) {
