@@ -42,7 +42,13 @@ impl Generator {
         let range = self.range.then(|| {
             let step = *self.rng.pick(&[7_000, 15_000, 30_000, 60_000, 60_000, 180_000, 600_000]);
             let more = if self.rng.chance(80) { 0 } else { self.rng.between(0, step) };
-            (start + step * self.rng.between(0, 16) + more, step)
+            // Now and then more than fit one word of bits.
+            let (step, steps) = match self.rng.below(40) {
+                0 => (7_000, self.rng.between(60, 200)),
+                1 => (500, self.rng.between(1, 140)),
+                _ => (step, self.rng.between(0, 16)),
+            };
+            (start + step * steps + more, step)
         });
         let lookback = self.rng.chance(5).then(|| *self.rng.pick(&[1000, 60_000, 900_000]));
         let mut expr = self.root();
@@ -81,7 +87,7 @@ impl Generator {
     }
 
     fn root(&mut self) -> String {
-        let depth = self.rng.below(4);
+        let depth = if self.rng.chance(4) { 4 + self.rng.below(3) } else { self.rng.below(4) };
         match self.rng.below(100) {
             0..8 => self.scalar(depth),
             8 if !self.range => format!("\"{}\"", self.rng.pick(&["text", "ü", "a\\\"b\\n"])),
