@@ -36,10 +36,10 @@ fn floats_are_written_as_go_writes_them() {
 #[test]
 fn of_two_equally_near_decimals_the_even_one_is_written() {
     // Exactly halfway: …203125, …5, …5.
-    assert_eq!(float(191_387_270_444.203_125), "191387270444.20312");
-    assert_eq!(float(-191_387_270_444.203_125), "-191387270444.20312");
-    assert_eq!(float_e(191_387_270_444.203_125), "1.9138727044420312e+11");
-    assert_eq!(float(191_387_270_444.234_375), "191387270444.23438");
+    assert_eq!(float(191_387_270_444.203_12), "191387270444.20312");
+    assert_eq!(float(-191_387_270_444.203_12), "-191387270444.20312");
+    assert_eq!(float_e(191_387_270_444.203_12), "1.9138727044420312e+11");
+    assert_eq!(float(191_387_270_444.234_38), "191387270444.23438");
     assert_eq!(float(5e-324), "0.".to_owned() + &"0".repeat(323) + "5");
     assert_eq!(float(2f64.powi(-25)), "0.000000029802322387695312");
     assert_eq!(float_e(2f64.powi(-24)), "5.960464477539063e-08");
