@@ -5,6 +5,7 @@
 //! bytes are only ever written by this module. Ordering is that of Prometheus
 //! (`model/labels` `Compare`): pair by pair, name before value, the shorter set first.
 
+use std::cell::RefCell;
 use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
@@ -124,15 +125,35 @@ impl Labels {
 
     /// This set without the given names.
     pub fn without<S: AsRef<str>>(&self, names: &[S]) -> Labels {
-        if !self.iter().any(|(n, _)| names.iter().any(|d| d.as_ref() == n)) {
+        if !self.iter_bytes().any(|(n, _)| names.iter().any(|d| d.as_ref().as_bytes() == n)) {
             return self.clone();
         }
-        Labels::from_sorted(self.iter().filter(|(n, _)| !names.iter().any(|d| d.as_ref() == *n)))
+        self.filtered(|n| !names.iter().any(|d| d.as_ref().as_bytes() == n))
     }
 
     /// This set reduced to the given names.
     pub fn only<S: AsRef<str>>(&self, names: &[S]) -> Labels {
-        Labels::from_sorted(self.iter().filter(|(n, _)| names.iter().any(|d| d.as_ref() == *n)))
+        self.filtered(|n| names.iter().any(|d| d.as_ref().as_bytes() == n))
+    }
+
+    /// The pairs whose name passes. Costs one allocation: that of the result.
+    fn filtered(&self, keep: impl Fn(&[u8]) -> bool) -> Labels {
+        thread_local! {
+            static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+        }
+        SCRATCH.with_borrow_mut(|out| {
+            out.clear();
+            let mut pairs = self.iter_bytes();
+            loop {
+                let from = self.0.len() - pairs.rest.len();
+                let Some((name, _)) = pairs.next() else { break };
+                if keep(name) {
+                    let to = self.0.len() - pairs.rest.len();
+                    out.extend_from_slice(&self.0[from..to]);
+                }
+            }
+            Labels(Arc::from(out.as_slice()))
+        })
     }
 
     /// This set without the metric name.

@@ -138,7 +138,6 @@ impl Aggregate {
         let per_step = match self.op {
             AggregateOp::Avg | AggregateOp::Stddev | AggregateOp::Stdvar => 24,
             AggregateOp::Sum => 16,
-            AggregateOp::Quantile => 24,
             _ => 8,
         };
         (2 * labels.byte_len() + 200 + self.place.steps.count * per_step) as u64
@@ -166,7 +165,7 @@ impl Op for Aggregate {
 
     fn apply(&mut self, row: &mut Row, _more: &mut Vec<Row>, cx: &mut Cx<'_>) -> Result<bool, QueryError> {
         let labels = self.grouping.of(&row.labels);
-        let mut bytes = if self.op == AggregateOp::Quantile { 8 * row.column.count() as u64 } else { 0 };
+        let mut bytes = if self.op == AggregateOp::Quantile { row.bytes() } else { 0 };
         let at = match self.index.get(&labels) {
             Some(at) => *at,
             None => {

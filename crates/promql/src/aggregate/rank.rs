@@ -38,7 +38,26 @@ fn descending(a: &Entry, b: &Entry) -> bool {
 }
 
 /// The heaps of a group, one a step.
-type Heaps = Vec<Vec<Entry>>;
+struct Heaps {
+    heaps: Vec<Vec<Entry>>,
+    /// By step: what a sample has to be better than, NaN while anything is taken.
+    bounds: Vec<f64>,
+}
+
+impl Heaps {
+    fn new(steps: usize) -> Self {
+        Heaps { heaps: vec![Vec::new(); steps], bounds: vec![f64::NAN; steps] }
+    }
+
+    /// Whether a sample may be better than the bound of its step; a NaN on either side may be.
+    #[inline]
+    fn may_enter(&self, op: AggregateOp, i: usize, value: f64) -> bool {
+        match op {
+            AggregateOp::Bottomk => value < self.bounds[i] || value.is_nan() || self.bounds[i].is_nan(),
+            _ => value > self.bounds[i] || value.is_nan() || self.bounds[i].is_nan(),
+        }
+    }
+}
 
 /// `topk`, `bottomk`, `limitk`, and `limit_ratio` in a query of one step.
 pub(crate) struct Rank {
@@ -152,9 +171,9 @@ impl Op for Rank {
         let at = match self.index.get(&key) {
             Some(at) => *at,
             None => {
-                self.charge(key.byte_len() + 64 + 24 * steps, cx)?;
+                self.charge(key.byte_len() + 64 + 32 * steps, cx)?;
                 self.index.insert(key, self.groups.len());
-                self.groups.push(vec![Vec::new(); steps]);
+                self.groups.push(Heaps::new(steps));
                 self.groups.len() - 1
             }
         };
@@ -162,8 +181,12 @@ impl Op for Rank {
         let ratio = (op == AggregateOp::LimitRatio).then(|| ratio_of(&row.labels));
         let number = self.rows.len() as u32;
         let (mut kept, mut ignored) = (0, false);
+        let plain = row.column.hists.is_empty() && matches!(op, AggregateOp::Topk | AggregateOp::Bottomk);
         let mut hists = row.column.hists.iter().peekable();
         for i in row.column.steps() {
+            if plain && !self.groups[at].may_enter(op, i, row.column.values[i]) {
+                continue;
+            }
             let histogram = hists.next_if(|h| h.index as usize == i).map(|h| Arc::clone(&h.histogram));
             let k = self.keep_at(i);
             if k == 0 {
@@ -180,7 +203,11 @@ impl Op for Rank {
             // A histogram's value is nothing, as in Prometheus.
             let value = if histogram.is_some() { 0.0 } else { row.column.values[i] };
             let entry = Entry { value, histogram, row: number };
-            kept += usize::from(offer(op, &mut self.groups[at][i], entry, k));
+            let group = &mut self.groups[at];
+            if offer(op, &mut group.heaps[i], entry, k) {
+                kept += 1;
+                group.bounds[i] = if group.heaps[i].len() < k { f64::NAN } else { group.heaps[i][0].value };
+            }
         }
         if ignored {
             cx.notes.add(Annotation::histogram_ignored_in_aggregation(op.as_str(), self.place.whole));
@@ -195,9 +222,9 @@ impl Op for Rank {
     fn finish(&mut self, more: &mut Vec<Row>, cx: &mut Cx<'_>) -> Result<(), QueryError> {
         let rows = std::mem::take(&mut self.rows);
         let mut place: HashMap<u32, usize> = HashMap::new();
-        for heaps in std::mem::take(&mut self.groups) {
+        for group in std::mem::take(&mut self.groups) {
             cx.env.interrupt.check()?;
-            for (step, mut heap) in heaps.into_iter().enumerate() {
+            for (step, mut heap) in group.heaps.into_iter().enumerate() {
                 if self.single {
                     match self.op {
                         AggregateOp::Topk => sort(&mut heap, |a, b| ascending(b, a)),

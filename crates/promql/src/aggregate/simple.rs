@@ -142,26 +142,32 @@ impl Accumulator for Variance {
     }
 }
 
-/// A quantile over the group: keeps every float.
+/// A quantile over the group: keeps every float, as the rows they came in.
 #[derive(Default)]
 pub(super) struct Quantile {
-    values: Vec<Vec<f64>>,
+    rows: Vec<Column>,
 }
 
 impl Accumulator for Quantile {
     fn add(&mut self, row: &mut Row, place: &Place, notes: &mut Annotations) {
-        if self.values.is_empty() {
-            self.values = vec![Vec::new(); place.steps.count];
+        let mut column = std::mem::take(&mut row.column);
+        if !column.hists.is_empty() {
+            notes.add(Annotation::histogram_ignored_in_aggregation("quantile", place.span));
+            for h in column.hists.drain(..) {
+                column.present[h.index as usize / 64] &= !(1 << (h.index % 64));
+            }
         }
-        for (i, f) in floats(&row.column, "quantile", place, notes) {
-            self.values[i].push(f);
-        }
+        self.rows.push(column);
     }
 
     fn result(&mut self, place: &Place, q: &Param, _notes: &mut Annotations) -> Column {
         let mut out = Column::default();
         out.reset(place.steps.count);
-        for (i, mut values) in std::mem::take(&mut self.values).into_iter().enumerate() {
+        let rows = std::mem::take(&mut self.rows);
+        let mut values = Vec::with_capacity(rows.len());
+        for i in 0..place.steps.count {
+            values.clear();
+            values.extend(rows.iter().filter(|row| row.has(i)).map(|row| row.values[i]));
             if !values.is_empty() {
                 out.set(i, quantile(q.at(i), &mut values));
             }

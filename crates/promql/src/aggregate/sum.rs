@@ -180,8 +180,7 @@ impl Accumulator for Sum {
     fn add(&mut self, row: &mut Row, place: &Place, notes: &mut Annotations) {
         let column = &mut row.column;
         let steps = place.steps.count;
-        if self.comps.is_empty() {
-            self.comps = vec![0.0; steps];
+        if self.sums.is_empty() {
             self.counts = if self.mean { vec![0.0; steps] } else { Vec::new() };
             if column.hists.is_empty() {
                 self.sums = std::mem::take(column);
@@ -191,6 +190,9 @@ impl Accumulator for Sum {
                 return;
             }
             self.sums.reset(steps);
+        }
+        if self.comps.is_empty() {
+            self.comps = vec![0.0; steps];
         }
         if column.hists.is_empty() {
             self.add_floats(column);
@@ -207,6 +209,8 @@ impl Accumulator for Sum {
 
     fn result(&mut self, place: &Place, _q: &Param, notes: &mut Annotations) -> Column {
         let mut out = std::mem::take(&mut self.sums);
+        // Groups of one row have no compensation; adding none still makes +0 of -0.
+        self.comps.resize(out.len(), 0.0);
         let finished = |sum: f64, comp: f64, count: f64| match count {
             0.0 => sum + comp,
             n => sum / n + comp / n,

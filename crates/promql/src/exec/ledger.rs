@@ -140,7 +140,7 @@ impl Ledger {
 
     /// A series of a bare range selector.
     pub(crate) fn window(&mut self, node: NodeId, samples: &Samples) -> Result<(), QueryError> {
-        let n = Weights::new(samples).up_to(i64::MAX);
+        let n = Weights::new(samples).up_to(0, i64::MAX);
         let loaded = self.loaded_of(node, 1);
         loaded.total[0] += n;
         loaded.read[0] += n;
@@ -159,15 +159,16 @@ impl Ledger {
         lookback: i64,
         samples: &Samples,
     ) -> Result<(), QueryError> {
-        let weights = Weights::new(samples);
-        let window = |i: usize| {
+        let mut weights = Weights::new(samples);
+        let (mut most, mut last) = (0, 0);
+        for i in 0..windows.steps.count {
             let at = windows.end(i);
-            weights.between(at.saturating_sub(lookback), at.saturating_add(lookback))
-        };
-        let most = (0..windows.steps.count).map(window).max().unwrap_or(0);
+            last = weights.between(at.saturating_sub(lookback), at.saturating_add(lookback));
+            most = most.max(last);
+        }
         let call = self.calls.entry(node).or_default();
         call.peak = call.peak.max(call.out + most);
-        call.out += window(windows.steps.count - 1);
+        call.out += last;
         let peak = call.peak;
         self.check(peak)
     }
@@ -183,7 +184,7 @@ impl Ledger {
         out: &Column,
         stored: bool,
     ) -> Result<(), QueryError> {
-        let weights = Weights::new(samples);
+        let (mut weights, mut fresh) = (Weights::new(samples), Weights::new(samples));
         let steps = windows.steps.count;
         let loaded = self.loaded_of(node, steps);
         let (mut most, mut last) = (0, 0);
@@ -196,7 +197,7 @@ impl Ledger {
             if stored && (i == 0 || windows.fixed.is_none()) {
                 let new = match i {
                     0 => last,
-                    _ => weights.between(from.max(end.saturating_sub(windows.steps.step)), end),
+                    _ => fresh.between(from.max(end.saturating_sub(windows.steps.step)), end),
                 };
                 loaded.read[i] += new;
             }
@@ -211,31 +212,33 @@ impl Ledger {
     }
 }
 
-/// Sums of samples' weights.
+/// Sums of samples' weights. Windows are asked for in ascending order: each end moves forward only.
 struct Weights<'s> {
     samples: &'s Samples,
-    /// Weights beyond one of the histograms up to each.
-    sums: Vec<i64>,
+    /// How many samples and histograms lie up to the last start and the last end asked for.
+    ends: [(usize, usize, i64); 2],
 }
 
 impl<'s> Weights<'s> {
     fn new(samples: &'s Samples) -> Self {
-        let extra = samples.hists.iter().scan(0, |sum, h| {
-            *sum += weight(h) - 1;
-            Some(*sum)
-        });
-        Weights { samples, sums: extra.collect() }
+        Weights { samples, ends: [(0, 0, 0); 2] }
     }
 
     /// The weight of all samples up to and including `t`.
-    fn up_to(&self, t: i64) -> i64 {
-        let n = self.samples.ts.partition_point(|at| *at <= t);
-        let hists = self.samples.hists.partition_point(|h| (h.index as usize) < n);
-        n as i64 + hists.checked_sub(1).map_or(0, |i| self.sums[i])
+    fn up_to(&mut self, which: usize, t: i64) -> i64 {
+        let (count, hists, extra) = &mut self.ends[which];
+        while self.samples.ts.get(*count).is_some_and(|at| *at <= t) {
+            *count += 1;
+        }
+        while let Some(h) = self.samples.hists.get(*hists).filter(|h| (h.index as usize) < *count) {
+            *extra += weight(h) - 1;
+            *hists += 1;
+        }
+        *count as i64 + *extra
     }
 
     /// The weight of the samples after `from`, up to and including `to`.
-    fn between(&self, from: i64, to: i64) -> i64 {
-        if from >= to { 0 } else { self.up_to(to) - self.up_to(from) }
+    fn between(&mut self, from: i64, to: i64) -> i64 {
+        if from >= to { 0 } else { self.up_to(1, to) - self.up_to(0, from) }
     }
 }

@@ -4,6 +4,8 @@
 //! subqueries, `absent`, and `timestamp` of anything but a selector. It knows no plan. Invariant: those
 //! that are [`Map`]s look at one row alone.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use model::{CounterResetHint, Labels, Samples};
 
 use crate::annotations::Annotations;
@@ -25,13 +27,14 @@ pub(crate) struct Repeat {
 
 impl Map for Repeat {
     fn map(&self, row: &mut Row, _env: &Env, _notes: &mut Annotations) -> Result<bool, QueryError> {
-        let old = std::mem::take(&mut row.column);
+        let value = row.column.values[0];
+        let histogram = row.column.histogram(0).cloned();
         row.column.reset(self.steps.count);
-        match old.histogram(0) {
+        match histogram {
             Some(h) => (0..self.steps.count).for_each(|i| row.column.push_histogram(i, h.clone())),
             None => {
                 row.column.fill();
-                row.column.values.fill(old.values[0]);
+                row.column.values.fill(value);
             }
         }
         Ok(true)
@@ -45,7 +48,7 @@ impl Map for Negate {
     fn map(&self, row: &mut Row, env: &Env, _notes: &mut Annotations) -> Result<bool, QueryError> {
         row.column.values.iter_mut().for_each(|v| *v = -*v);
         for h in &mut row.column.hists {
-            std::sync::Arc::make_mut(&mut h.histogram).scale(-1.0);
+            Arc::make_mut(&mut h.histogram).scale(-1.0);
         }
         row.labels = env.unnamed(&row.labels);
         row.drop_name = true;
@@ -153,17 +156,26 @@ pub(crate) struct OverSubquery {
     pub node: NodeId,
     /// The steps of the subquery.
     pub inner: Steps,
+    /// Memory of rows that have passed.
+    pub scratch: Mutex<Vec<(Samples, Column)>>,
 }
 
 impl OverSubquery {
+    /// Evaluates a row; `see` is shown the samples and the result.
     fn eval(
         &self,
         row: &mut Row,
-        samples: &Samples,
         env: &Env,
         notes: &mut Annotations,
+        see: impl FnOnce(&Samples, &Column) -> Result<(), QueryError>,
     ) -> Result<bool, QueryError> {
-        self.call.eval(&row.labels, samples, &mut row.column, env, notes)?;
+        let pool = || self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut samples, mut inner) = pool().pop().unwrap_or_default();
+        std::mem::swap(&mut inner, &mut row.column);
+        samples_of(&mut inner, self.inner, &mut samples);
+        self.call.eval(&row.labels, &samples, &mut row.column, env, notes)?;
+        see(&samples, &row.column)?;
+        pool().push((samples, inner));
         row.drop_name |= !self.call.kernel.keeps_name();
         if row.drop_name {
             row.labels = env.unnamed(&row.labels);
@@ -178,8 +190,7 @@ impl Map for OverSubquery {
     }
 
     fn map(&self, row: &mut Row, env: &Env, notes: &mut Annotations) -> Result<bool, QueryError> {
-        let samples = samples_of(std::mem::take(&mut row.column), self.inner);
-        self.eval(row, &samples, env, notes)
+        self.eval(row, env, notes, |_, _| Ok(()))
     }
 }
 
@@ -194,12 +205,11 @@ impl Op for OverSubquery {
     }
 
     fn apply(&mut self, row: &mut Row, _more: &mut Vec<Row>, cx: &mut Cx<'_>) -> Result<bool, QueryError> {
-        let samples = samples_of(std::mem::take(&mut row.column), self.inner);
-        let goes_on = self.eval(row, &samples, cx.env, cx.notes)?;
-        if let Some(ledger) = &mut cx.ledger {
-            ledger.windows(self.node, &self.call.windows, (0, 0), &samples, &row.column, false)?;
-        }
-        Ok(goes_on)
+        let ledger = cx.ledger.as_deref_mut();
+        self.eval(row, cx.env, cx.notes, |samples, out| match ledger {
+            Some(ledger) => ledger.windows(self.node, &self.call.windows, (0, 0), samples, out, false),
+            None => Ok(()),
+        })
     }
 }
 
@@ -215,12 +225,14 @@ impl Op for Tap {
     }
 }
 
-/// A column as samples. What is said about counter resets no longer holds, for samples between may be
-/// missing now.
-fn samples_of(column: Column, steps: Steps) -> Samples {
-    let mut samples = Samples::default();
-    let mut hists = column.hists.into_iter().peekable();
-    let present = column.present;
+/// Makes samples of a column. What is said about counter resets no longer holds, for samples between may
+/// be missing now.
+fn samples_of(column: &mut Column, steps: Steps, samples: &mut Samples) {
+    samples.clear();
+    samples.ts.reserve(column.len());
+    samples.values.reserve(column.len());
+    let mut hists = column.hists.drain(..).peekable();
+    let present = &column.present;
     for (i, v) in column.values.iter().enumerate() {
         if present[i / 64] >> (i % 64) & 1 == 0 {
             continue;
@@ -229,14 +241,13 @@ fn samples_of(column: Column, steps: Steps) -> Samples {
             Some(h) => {
                 let mut h = h.histogram;
                 if matches!(h.counter_reset_hint, CounterResetHint::Reset | CounterResetHint::NotReset) {
-                    std::sync::Arc::make_mut(&mut h).counter_reset_hint = CounterResetHint::Unknown;
+                    Arc::make_mut(&mut h).counter_reset_hint = CounterResetHint::Unknown;
                 }
                 samples.push_histogram(steps.at(i), h);
             }
             None => samples.push(steps.at(i), *v),
         }
     }
-    samples
 }
 
 /// `absent` and the last part of `absent_over_time`: one row where no row has a sample.
