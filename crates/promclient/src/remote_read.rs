@@ -20,6 +20,7 @@ use frames::Frames;
 pub const MAX_FRAME: u64 = 50_000_000;
 
 /// A remote read answer.
+#[expect(clippy::large_enum_variant, reason = "there is one a request")]
 #[derive(Debug)]
 pub enum Answer {
     /// Chunks, frame by frame.
@@ -44,7 +45,7 @@ impl ChunkStream {
     /// Damaged frames, and connections that end early.
     pub async fn next(&mut self) -> Result<Option<ChunkedReadResponse>, Error> {
         loop {
-            if let Some(frame) = self.frames.next()? {
+            if let Some(frame) = self.frames.next_frame()? {
                 let number = self.frames.count() - 1;
                 let message = ChunkedReadResponse::decode(frame).map_err(|e| Error::Frame {
                     frame: number,

@@ -16,11 +16,13 @@ use tokio::net::TcpListener;
 /// What a path answers: status line, headers, body.
 type Answers = HashMap<&'static str, (&'static str, &'static str, Vec<u8>)>;
 
+/// Heads and bodies of requests, in order.
+type Seen = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
+
 /// A server that keeps what it was sent.
 struct Fake {
     url: String,
-    /// Heads and bodies, in order.
-    seen: Arc<Mutex<Vec<(String, Vec<u8>)>>>,
+    seen: Seen,
 }
 
 impl Fake {
@@ -32,7 +34,7 @@ impl Fake {
 async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     mut stream: S,
     answers: &Answers,
-    seen: &Mutex<Vec<(String, Vec<u8>)>>,
+    seen: &Seen,
 ) -> std::io::Result<()> {
     let mut bytes = Vec::new();
     let end = loop {
@@ -68,7 +70,7 @@ async fn start(answers: Answers, tls: Option<tokio_rustls::TlsAcceptor>) -> Fake
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let scheme = if tls.is_some() { "https" } else { "http" };
     let url = format!("{scheme}://{}/prefix/", listener.local_addr().unwrap());
-    let seen: Arc<Mutex<Vec<(String, Vec<u8>)>>> = Arc::default();
+    let seen = Seen::default();
     let (kept, answers) = (seen.clone(), Arc::new(answers));
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {

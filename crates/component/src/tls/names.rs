@@ -11,7 +11,7 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use super::Error;
 
 /// Go's `tls.CipherSuites()`, sorted, with the suite where `rustls` has it.
-const SUITES: [(&str, Option<CipherSuite>); 13] = [
+static SUITES: [(&str, Option<CipherSuite>); 13] = [
     ("TLS_AES_128_GCM_SHA256", Some(CipherSuite::TLS13_AES_128_GCM_SHA256)),
     ("TLS_AES_256_GCM_SHA384", Some(CipherSuite::TLS13_AES_256_GCM_SHA384)),
     ("TLS_CHACHA20_POLY1305_SHA256", Some(CipherSuite::TLS13_CHACHA20_POLY1305_SHA256)),
@@ -34,7 +34,7 @@ const SUITES: [(&str, Option<CipherSuite>); 13] = [
 ];
 
 /// Go's curves, sorted, with the group where `rustls` may have it.
-const CURVES: [(&str, NamedGroup); 7] = [
+static CURVES: [(&str, NamedGroup); 7] = [
     ("CurveP256", NamedGroup::secp256r1),
     ("CurveP384", NamedGroup::secp384r1),
     ("CurveP521", NamedGroup::secp521r1),
@@ -48,15 +48,21 @@ fn valid<T>(known: &[(&str, T)]) -> String {
     known.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
 }
 
-fn chosen<T: Copy>(what: &'static str, names: &[String], known: &[(&str, T)]) -> Result<Vec<T>, Error> {
-    let choose = |name: &String| {
-        known.iter().find(|(known, _)| known == name).map(|(_, value)| *value).ok_or_else(|| Error::Name {
+/// The known ones by `names`, each of which may be several with commas, as prometheus-operator passes
+/// them.
+fn chosen<T: Copy>(
+    what: &'static str,
+    names: &[String],
+    known: &'static [(&'static str, T)],
+) -> Result<Vec<(&'static str, T)>, Error> {
+    let choose = |name: &str| {
+        known.iter().find(|(known, _)| *known == name).copied().ok_or_else(|| Error::Name {
             what,
-            name: name.clone(),
+            name: name.to_owned(),
             valid: valid(known),
         })
     };
-    names.iter().map(choose).collect()
+    names.iter().flat_map(|list| list.split(',')).map(choose).collect()
 }
 
 /// A crypto provider with these suites and curves only; no names are all it has.
@@ -66,13 +72,14 @@ pub(crate) fn provider(ciphers: &[String], curves: &[String]) -> Result<CryptoPr
     let groups = chosen("curve", curves, &CURVES)?;
     if !ciphers.is_empty() {
         // As in Go, the choice is one of TLS 1.2 suites; those of TLS 1.3 are not configurable.
-        provider
-            .cipher_suites
-            .retain(|have| have.version() == &rustls::version::TLS13 || suites.contains(&Some(have.suite())));
+        provider.cipher_suites.retain(|have| {
+            have.version() == &rustls::version::TLS13
+                || suites.iter().any(|(_, suite)| *suite == Some(have.suite()))
+        });
     }
     if !curves.is_empty() {
         let mut kept = Vec::new();
-        for (name, group) in curves.iter().zip(groups) {
+        for (name, group) in groups {
             match aws_lc_rs::ALL_KX_GROUPS.iter().find(|have| have.name() == group) {
                 Some(have) => kept.push(*have),
                 None => tracing::warn!(curve = name, "key exchange is not available and left out"),

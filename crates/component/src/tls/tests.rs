@@ -131,7 +131,7 @@ fn what_cannot_work_is_refused_at_start() {
     );
     let chosen = ServerTls {
         ciphers: vec!["TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256".to_owned()],
-        curves: vec!["CurveP256".to_owned(), "X25519".to_owned()],
+        curves: vec!["CurveP256,X25519".to_owned()],
         min_version: "1.0".to_owned(),
         ..good
     };

@@ -49,7 +49,7 @@ impl Frames {
     ///
     /// # Errors
     /// [`Error::Frame`].
-    pub fn next(&mut self) -> Result<Option<Bytes>, Error> {
+    pub fn next_frame(&mut self) -> Result<Option<Bytes>, Error> {
         let size = match self.size {
             Some(size) => size,
             None => match self.length()? {
@@ -118,7 +118,7 @@ mod tests {
         for piece in bytes.chunks(step.max(1)) {
             frames.push(Bytes::copy_from_slice(piece));
             loop {
-                match frames.next() {
+                match frames.next_frame() {
                     Ok(Some(frame)) => got.push(frame),
                     Ok(None) => break,
                     Err(e) => return (got, Err(e)),
