@@ -108,12 +108,18 @@ fn tool(name: &str, profile: &str, services: &[&str], args: &[String]) -> anyhow
         [flag, profile, rest @ ..] if flag == "--profile" => (profile.as_str(), rest),
         _ => (profile, args),
     };
-    let mut build = cargo();
-    build.args(["build", "--quiet", "--profile", profile, "--package", "e2e", "--bin", name]);
-    for service in services {
-        build.args(["--package", service, "--bin", service]);
+    let (built, args) = match args {
+        [flag, rest @ ..] if flag == "--built" => (true, rest),
+        _ => (false, args),
+    };
+    if !built {
+        let mut build = cargo();
+        build.args(["build", "--quiet", "--profile", profile, "--package", "e2e", "--bin", name]);
+        for service in services {
+            build.args(["--package", service, "--bin", service]);
+        }
+        run(&mut build)?;
     }
-    run(&mut build)?;
     // Cargo's oldest profile keeps its folder's older name.
     let folder = if profile == "dev" { "debug" } else { profile };
     run(Command::new(target().join(folder).join(name)).args(args))

@@ -175,7 +175,11 @@ fn unpack(debian: &Path) -> anyhow::Result<()> {
     std::fs::create_dir_all(debian)?;
     // Needs root, and the lists may be there already: the download below says what is missing.
     quiet(Command::new("apt-get").args(["-qq", "update"])).ok();
-    quiet(Command::new("apt-get").args(["-qq", "download", "prometheus"]).current_dir(debian))?;
+    quiet(
+        Command::new("apt-get")
+            .args(["-qq", "-o", "APT::Sandbox::User=root", "download", "prometheus"])
+            .current_dir(debian),
+    )?;
     for entry in std::fs::read_dir(debian)? {
         let path = entry?.path();
         if path.extension().is_some_and(|e| e == "deb") {
