@@ -2,10 +2,9 @@
 //!
 //! Holds one constructor per annotation of Prometheus 3.14 (`util/annotations`), the set that merges
 //! equal ones, and its rendering. It knows no operator and no series. Invariant: two annotations are
-//! the same when their texts without position are; of the same ones the place of the later is kept,
-//! except that "forced monotonicity" and "start time overlap" add up and keep the first place. The
-//! engine adds them in Prometheus' order of evaluation, whatever the threads; they are rendered in the
-//! order of their texts.
+//! the same when their texts without position are; of the same ones the later replaces the earlier,
+//! except that "forced monotonicity" and "start time overlap" add up and keep the first position.
+//! Whoever merges does so in the order of evaluation. The order of rendering is that of the texts.
 
 #[cfg(test)]
 mod tests;
@@ -310,20 +309,11 @@ impl Annotation {
     }
 
     /// Joins a later one of the same text.
-    fn join(&mut self, other: &Annotation) {
-        let adds_up = match (&mut self.detail, other.detail) {
-            (Detail::Monotonicity(mine), Detail::Monotonicity(theirs)) => {
-                mine.join(&theirs);
-                true
-            }
-            (Detail::Overlap { count }, Detail::Overlap { count: more }) => {
-                *count += more;
-                true
-            }
-            _ => false,
-        };
-        if !adds_up {
-            self.span = other.span;
+    fn join(&mut self, later: &Annotation) {
+        match (&mut self.detail, later.detail) {
+            (Detail::Monotonicity(mine), Detail::Monotonicity(theirs)) => mine.join(&theirs),
+            (Detail::Overlap { count }, Detail::Overlap { count: more }) => *count += more,
+            _ => self.span = later.span,
         }
     }
 }
@@ -347,7 +337,7 @@ pub(crate) struct Forced {
 }
 
 impl Forced {
-    /// Adds what was found elsewhere.
+    /// Adds what was found later.
     pub(crate) fn join(&mut self, later: &Forced) {
         (self.mint, self.maxt) = (self.mint.min(later.mint), self.maxt.max(later.maxt));
         // Comparisons, not min and max: a NaN never replaces what was there before.
@@ -386,7 +376,7 @@ impl Annotations {
         }
     }
 
-    /// Adds all of `other`, which count as the later ones.
+    /// Adds all of `other`, whose annotations count as the later ones.
     pub fn merge(&mut self, other: Annotations) {
         if self.entries.is_empty() {
             *self = other;
