@@ -331,3 +331,60 @@ fn extreme_times_and_steps_are_answered_or_refused() {
         assert!(error.to_string().starts_with("too many steps: "), "{error}");
     }
 }
+
+#[test]
+fn matrices_ascend_whatever_sorts_around_the_name() {
+    let labels = [
+        "",
+        "A=\"1\"",
+        "A=\"1\",B=\"2\"",
+        "A=\"1\",c=\"0\"",
+        "Z=\"1\"",
+        "__a=\"1\"",
+        "a=\"1\"",
+        "a=\"1\",b=\"1\"",
+    ];
+    let mut text = "load 10s\n".to_owned();
+    for set in labels {
+        text.push_str(&format!("  x_total{{{set}}} 0+1x60\n"));
+    }
+    text.push_str(
+        "  y_total{__type__=\"counter\",b=\"1\"} 0+1x60\n  y_total{__unit__=\"s\",a=\"1\"} 0+1x60\n",
+    );
+    text.push_str("  y_total{a=\"2\"} 0+1x60\n  y_total{A=\"3\"} 0+1x60");
+    let store = load(&text);
+    for threads in [1, 3] {
+        let engine = engine(threads);
+        for query in [
+            "x_total",
+            "rate(x_total[1m])",
+            "-x_total",
+            "abs(x_total) * 2",
+            "rate(y_total[1m])",
+            "{__name__=~\"[xy]_total\"}",
+            "x_total or y_total",
+            "topk(3, x_total)",
+            "sum by (a, A) (x_total)",
+        ] {
+            let out = range(&engine, &store, query).unwrap();
+            assert!(out.series.len() > 1, "{query}");
+            assert!(out.series.is_sorted_by(|a, b| a.0 < b.0), "{query}: {:?}", bits(&out));
+        }
+    }
+}
+
+#[test]
+fn a_series_whose_type_changes_is_one_once_the_type_is_dropped() {
+    let store = load(
+        "load 10s\n  m{__type__=\"gauge\",a=\"1\"} 1x20 stale\n  m{__type__=\"counter\",a=\"1\"} _x21 2x39\n  m{a=\"2\"} 3x60",
+    );
+    let engine = engine(1);
+    for query in ["m + 1", "abs(m)", "-m", "m * on (a, __type__) group_left () m"] {
+        let out = range(&engine, &store, query).unwrap();
+        let rows: Vec<(String, usize)> = out.series.iter().map(|(l, s)| (l.to_string(), s.len())).collect();
+        assert_eq!(rows, [("{a=\"1\"}".to_owned(), 61), ("{a=\"2\"}".to_owned(), 61)], "{query}");
+    }
+    // Prometheus is strict about calls.
+    let error = range(&engine, &store, "rate(m[1m])").unwrap_err();
+    assert_eq!(error.to_string(), "vector cannot contain metrics with the same labelset");
+}

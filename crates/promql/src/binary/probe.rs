@@ -16,7 +16,7 @@ use super::{Signature, changes_metric, compare};
 use crate::column::Column;
 use crate::error::QueryError;
 use crate::exec::distinct::Seen;
-use crate::exec::op::{Cx, METADATA, Op, Row, SlotId};
+use crate::exec::op::{Cx, Env, METADATA, Op, Row, SlotId};
 use crate::parse::{BinaryOp, Cardinality, Span, VectorMatching};
 
 const GROUPING: &str = "multiple matches for labels: grouping labels must ensure unique matches";
@@ -88,10 +88,11 @@ impl Probe {
     }
 
     /// Labels of a result: the many side's, with what the operator and the matching take and give.
-    fn result_labels(&self, many: &Labels, one: &Labels, delayed: bool) -> Labels {
+    fn result_labels(&self, many: &Labels, one: &Labels, env: &Env) -> Labels {
         let matching = &self.spec.matching;
         let mut labels = LabelsBuilder::new(many);
-        if changes_metric(self.spec.op) || (self.spec.return_bool && !delayed) {
+        if changes_metric(self.spec.op) || (self.spec.return_bool && !env.options.delayed_name_removal) {
+            env.note_labels(many);
             METADATA.iter().for_each(|name| {
                 labels.del(name);
             });
@@ -269,7 +270,7 @@ impl Probe {
         cx: &Cx<'_>,
     ) -> Result<(), QueryError> {
         let matched = self.compute(many, other, mask);
-        let labels = self.result_labels(many_labels, one_labels, cx.env.options.delayed_name_removal);
+        let labels = self.result_labels(many_labels, one_labels, cx.env);
         self.note_match(at, &labels, &matched, cx)?;
         self.emit(labels, row, more, first);
         Ok(())

@@ -32,7 +32,8 @@ pub(crate) struct Results<'s> {
 }
 
 impl<'s> Results<'s> {
-    /// The end of a flow with these steps. `streams` if its rows are distinct and, for a matrix, ascend.
+    /// The end of a flow with these steps. `streams` if the rows of a matrix are distinct
+    /// and ascend.
     pub(crate) fn new(
         sink: &'s mut dyn Sink,
         steps: Steps,
@@ -52,7 +53,7 @@ impl<'s> Results<'s> {
         }
         let streams = match self.vector {
             // Duplicates have been refused on the way, except where names go only now.
-            Some(_) => !delayed || self.streams,
+            Some(_) => !delayed,
             // Labels that sort around the metric name upset the order once that is dropped: they come
             // before all others, so nothing but the empty set can have been handed on.
             None => self.streams && (self.started || cx.env.is_tidy()),

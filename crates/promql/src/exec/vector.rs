@@ -87,7 +87,10 @@ impl Map for Element {
         if !env.options.delayed_name_removal {
             row.labels = match self.kernel.drops() {
                 Drops::Metadata => env.unnamed(&row.labels),
-                Drops::Name => row.labels.without_metric_name(),
+                Drops::Name => {
+                    env.note_labels(&row.labels);
+                    row.labels.without_metric_name()
+                }
             };
         }
         Ok(row.column.any())
