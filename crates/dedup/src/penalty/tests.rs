@@ -196,7 +196,7 @@ fn a_gap_in_the_first_replica_is_filled_by_the_second() {
 }
 
 #[test]
-fn a_counter_never_falls_when_replicas_are_switched() {
+fn r064_a_counter_never_falls_when_replicas_are_switched() {
     let a = floats(&[(10_000, 40.0), (20_000, 50.0), (30_000, 60.0)]);
     let b = floats(&[(10_100, 20.0), (60_100, 22.0), (70_100, 25.0)]);
     let got = ours(&[a, b], true);
@@ -250,7 +250,7 @@ fn rows() -> impl Strategy<Value = Vec<Vec<Point>>> {
 
 proptest! {
     #[test]
-    fn equals_the_reference(rows in rows(), counter: bool) {
+    fn r063_equals_the_reference(rows in rows(), counter: bool) {
         prop_assert_eq!(bits(&ours(&rows, counter)), bits(&reference(&rows, counter)));
     }
 }
@@ -272,5 +272,27 @@ fn r067_values_of_what_is_no_counter_pass_bit_by_bit() {
         crate::chain::merge(&rows, &mut out);
         let stale = out.values.iter().filter(|v| model::is_stale_nan(**v)).count();
         assert_eq!((out.len(), stale), (4 * rows.len(), rows.len()));
+    }
+}
+
+/// R062, R064: upstream's own vectors, its real data of a false reset among them.
+#[test]
+fn r062_vectors_of_upstream() {
+    let row = |line: &str| -> Vec<Point> {
+        let pair = |word: &str| -> Option<(Millis, f64)> {
+            let (t, v) = word.split_once('=')?;
+            Some((t.parse().ok()?, v.parse().ok()?))
+        };
+        floats(&line.split(' ').filter_map(pair).collect::<Vec<_>>())
+    };
+    let text = include_str!("../../testdata/penalty.txt");
+    let cases: Vec<&str> = text.split("\n\n").map(str::trim).filter(|c| !c.is_empty()).collect();
+    assert_eq!(cases.len(), 6);
+    for case in cases {
+        let mut lines = case.lines().filter(|l| !l.starts_with('#'));
+        let counter = lines.next() == Some("counter");
+        let mut rows: Vec<Vec<Point>> = lines.map(row).collect();
+        let want = rows.pop().unwrap();
+        assert_eq!(bits(&ours(&rows, counter)), bits(&want));
     }
 }
