@@ -74,7 +74,7 @@ trait Accumulator: Send {
     fn add(&mut self, row: &mut Row, place: &Place, notes: &mut Annotations);
 
     /// The group's column. `q` is the parameter.
-    fn result(&mut self, place: &Place, q: &Param, notes: &mut Annotations) -> Column;
+    fn result(&mut self, place: &Place, q: &Param, cx: &mut Cx<'_>) -> Result<Column, QueryError>;
 }
 
 struct Group {
@@ -192,7 +192,7 @@ impl Op for Aggregate {
         self.index = HashMap::new();
         for mut group in std::mem::take(&mut self.groups) {
             cx.env.interrupt.check()?;
-            let column = group.accumulator.result(&self.place, &self.q, cx.notes);
+            let column = group.accumulator.result(&self.place, &self.q, cx)?;
             if let Some(last) = column.last() {
                 let drop_name = group.last_drop == Some(last);
                 more.push(Row { labels: group.labels, drop_name, column });

@@ -6,7 +6,8 @@
 use super::{Accumulator, Place};
 use crate::annotations::{Annotation, Annotations};
 use crate::column::Column;
-use crate::exec::op::Row;
+use crate::error::QueryError;
+use crate::exec::op::{Cx, Row};
 use crate::functions::Param;
 use crate::functions::quantile::quantile;
 
@@ -58,8 +59,8 @@ impl Accumulator for Extreme {
         }
     }
 
-    fn result(&mut self, _place: &Place, _q: &Param, _notes: &mut Annotations) -> Column {
-        std::mem::take(&mut self.best)
+    fn result(&mut self, _place: &Place, _q: &Param, _cx: &mut Cx<'_>) -> Result<Column, QueryError> {
+        Ok(std::mem::take(&mut self.best))
     }
 }
 
@@ -88,11 +89,11 @@ impl Accumulator for Count {
         self.counts.present.iter_mut().zip(&row.column.present).for_each(|(a, b)| *a |= b);
     }
 
-    fn result(&mut self, _place: &Place, _q: &Param, _notes: &mut Annotations) -> Column {
+    fn result(&mut self, _place: &Place, _q: &Param, _cx: &mut Cx<'_>) -> Result<Column, QueryError> {
         if !self.counting {
             self.counts.values.fill(1.0);
         }
-        std::mem::take(&mut self.counts)
+        Ok(std::mem::take(&mut self.counts))
     }
 }
 
@@ -130,7 +131,7 @@ impl Accumulator for Variance {
         }
     }
 
-    fn result(&mut self, _place: &Place, _q: &Param, _notes: &mut Annotations) -> Column {
+    fn result(&mut self, _place: &Place, _q: &Param, _cx: &mut Cx<'_>) -> Result<Column, QueryError> {
         let root = self.name == "stddev";
         for (v, n) in self.squares.values.iter_mut().zip(&self.counts) {
             *v /= n;
@@ -138,7 +139,7 @@ impl Accumulator for Variance {
                 *v = v.sqrt();
             }
         }
-        std::mem::take(&mut self.squares)
+        Ok(std::mem::take(&mut self.squares))
     }
 }
 
@@ -160,18 +161,26 @@ impl Accumulator for Quantile {
         self.rows.push(column);
     }
 
-    fn result(&mut self, place: &Place, q: &Param, _notes: &mut Annotations) -> Column {
+    fn result(&mut self, place: &Place, q: &Param, cx: &mut Cx<'_>) -> Result<Column, QueryError> {
+        // Rows are walked for so many steps at once: a line of memory.
+        const AT_ONCE: usize = 8;
         let mut out = Column::default();
         out.reset(place.steps.count);
         let rows = std::mem::take(&mut self.rows);
-        let mut values = Vec::with_capacity(rows.len());
-        for i in 0..place.steps.count {
-            values.clear();
-            values.extend(rows.iter().filter(|row| row.has(i)).map(|row| row.values[i]));
-            if !values.is_empty() {
-                out.set(i, quantile(q.at(i), &mut values));
+        let mut values: [Vec<f64>; AT_ONCE] = Default::default();
+        for from in (0..place.steps.count).step_by(AT_ONCE) {
+            cx.env.interrupt.check()?;
+            let steps = from..(from + AT_ONCE).min(place.steps.count);
+            values.iter_mut().for_each(Vec::clear);
+            for row in &rows {
+                for i in steps.clone().filter(|i| row.has(*i)) {
+                    values[i - from].push(row.values[i]);
+                }
+            }
+            for (i, values) in steps.zip(&mut values).filter(|(_, values)| !values.is_empty()) {
+                out.set(i, quantile(q.at(i), values));
             }
         }
-        out
+        Ok(out)
     }
 }

@@ -13,7 +13,8 @@ use super::histogram::HistogramSum;
 use super::{Accumulator, Place};
 use crate::annotations::{Annotation, Annotations, HistogramOperation};
 use crate::column::Column;
-use crate::exec::op::Row;
+use crate::error::QueryError;
+use crate::exec::op::{Cx, Row};
 use crate::functions::Param;
 
 /// Sum or mean of one group.
@@ -207,7 +208,7 @@ impl Accumulator for Sum {
         }
     }
 
-    fn result(&mut self, place: &Place, _q: &Param, notes: &mut Annotations) -> Column {
+    fn result(&mut self, place: &Place, _q: &Param, cx: &mut Cx<'_>) -> Result<Column, QueryError> {
         let mut out = std::mem::take(&mut self.sums);
         // Groups of one row have no compensation; adding none still makes +0 of -0.
         self.comps.resize(out.len(), 0.0);
@@ -224,14 +225,14 @@ impl Accumulator for Sum {
                     }
                 }
             }
-            return out;
+            return Ok(out);
         };
         let sums = out;
         let mut out = Column::default();
         out.reset(sums.len());
         for i in sums.steps() {
             if rare.float[i] && rare.hist[i] {
-                notes.add(Annotation::mixed_floats_histograms_aggregation(place.span));
+                cx.notes.add(Annotation::mixed_floats_histograms_aggregation(place.span));
                 continue;
             }
             if rare.incompatible[i] {
@@ -242,7 +243,7 @@ impl Accumulator for Sum {
                 Some(h) => {
                     if h.collides() {
                         let operation = HistogramOperation::Aggregation;
-                        notes.add(Annotation::counter_reset_collision(operation, place.span));
+                        cx.notes.add(Annotation::counter_reset_collision(operation, place.span));
                     }
                     let h = if self.mean { h.mean(count) } else { h.sum() };
                     out.push_histogram(i, Arc::new(h));
@@ -256,6 +257,6 @@ impl Accumulator for Sum {
                 }
             }
         }
-        out
+        Ok(out)
     }
 }

@@ -4,6 +4,8 @@
 //! operator. Invariant: a matrix leaves in ascending order of labels, each set once; rows are kept back
 //! only where the planner cannot promise that order.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use model::{Millis, Samples};
@@ -16,6 +18,9 @@ use crate::exec::op::{Cx, Row, drop_metadata};
 use crate::functions::range::extend_floats;
 use crate::parse::Extended;
 use crate::sink::{Points, Sink, Value};
+
+/// Rows that are sorted at once.
+const RUN: usize = 16 << 10;
 
 /// Hands rows to a sink.
 pub(crate) struct Results<'s> {
@@ -79,13 +84,31 @@ impl<'s> Results<'s> {
     /// Hands on what was kept back.
     pub(crate) fn finish(&mut self, cx: &mut Cx<'_>) -> Result<(), QueryError> {
         let Some(kept) = self.kept.take() else { return Ok(()) };
-        let mut rows = kept.into_rows();
-        if self.vector.is_none() {
-            rows.sort_by(|a, b| a.labels.cmp(&b.labels));
+        let rows = kept.into_rows();
+        if self.vector.is_some() {
+            return rows.iter().try_for_each(|row| self.emit(row));
         }
-        for row in rows {
+        // Sorted in runs, between which the query may end, and merged while they leave.
+        let mut runs = Vec::new();
+        let mut left = rows.into_iter();
+        loop {
             cx.env.interrupt.check()?;
-            self.emit(&row)?;
+            let mut run: Vec<Row> = left.by_ref().take(RUN).collect();
+            if run.is_empty() {
+                break;
+            }
+            run.sort_unstable_by(|a, b| b.labels.cmp(&a.labels));
+            runs.push(run);
+        }
+        let first = |run: &[Row], at: usize| run.last().map(|row| Reverse((row.labels.clone(), at)));
+        let mut next: BinaryHeap<_> =
+            runs.iter().enumerate().filter_map(|(at, run)| first(run, at)).collect();
+        while let Some(Reverse((_, at))) = next.pop() {
+            cx.env.interrupt.check()?;
+            if let Some(row) = runs[at].pop() {
+                self.emit(&row)?;
+            }
+            next.extend(first(&runs[at], at));
         }
         Ok(())
     }
