@@ -131,7 +131,8 @@ pub(super) fn compact(
 ) {
     let untouched = extra.is_none()
         && counts.iter().all(|c| *c != 0.0)
-        && spans.iter().all(|s| i64::from(s.offset) > max_empty as i64 && s.length > 0);
+        && spans.iter().all(|s| s.length > 0)
+        && spans.iter().skip(1).all(|s| i64::from(s.offset) > max_empty as i64);
     if untouched {
         return;
     }

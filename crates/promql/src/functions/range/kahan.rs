@@ -53,47 +53,57 @@ impl<const N: usize> Lanes<N> {
 /// Windows worked on at once.
 const LANES: usize = 4;
 
-/// Windows of floats: step, first index, number.
+/// A window of floats: step, first index, number.
+pub(super) type Span = (usize, usize, usize);
+
+/// Collects windows until there are enough to work on side by side.
 #[derive(Default)]
-pub(super) struct Spans {
-    all: Vec<(usize, usize, usize)>,
+pub(super) struct Groups {
+    held: [Span; LANES],
+    count: usize,
 }
 
-impl Spans {
-    /// Adds a window of at least one float.
-    pub(super) fn push(&mut self, step: usize, first: usize, count: usize) {
-        self.all.push((step, first, count));
-    }
-
-    /// Calls `visit` with each step and its window.
-    pub(super) fn each(&self, mut visit: impl FnMut(usize, Range<usize>)) {
-        self.all.iter().for_each(|(step, first, count)| visit(*step, *first..first + count));
-    }
-
-    /// Calls `visit` with windows in groups and the number of samples that all of a group have. The
-    /// last window fills the last group up.
+impl Groups {
+    /// Adds a window of at least one float; calls `work` when a group is full.
     #[inline]
-    pub(super) fn groups(&self, mut visit: impl FnMut([(usize, usize, usize); LANES], usize)) {
-        for group in self.all.chunks(LANES) {
-            let group: [_; LANES] = std::array::from_fn(|i| group[i.min(group.len() - 1)]);
-            visit(group, group.iter().map(|(_, _, count)| *count).min().unwrap_or(0));
+    pub(super) fn push(&mut self, window: Span, work: impl FnOnce([Span; LANES])) {
+        self.held[self.count] = window;
+        self.count += 1;
+        if self.count == LANES {
+            self.count = 0;
+            work(self.held);
         }
     }
 
-    /// Sums up every window: `visit` gets the step, the window, the sum and its compensation.
-    #[inline]
-    pub(super) fn sums(&self, values: &[f64], mut visit: impl FnMut(usize, Range<usize>, f64, f64)) {
-        self.groups(|group, shared| {
-            let mut lanes = Lanes::<LANES>::default();
-            let heads = group.map(|(_, first, _)| &values[first..first + shared]);
-            for i in 0..shared {
-                lanes.add(heads.map(|head| head[i]));
-            }
-            for (lane, (step, first, count)) in group.into_iter().enumerate() {
-                let mut own = lanes.lane(lane);
-                values[first + shared..first + count].iter().for_each(|v| own.add([*v]));
-                visit(step, first..first + count, own.sum[0], own.c[0]);
-            }
-        });
+    /// Calls `work` with the windows left over; the last one fills the group up.
+    pub(super) fn finish(self, work: impl FnOnce([Span; LANES])) {
+        if let Some(last) = self.count.checked_sub(1) {
+            work(std::array::from_fn(|i| self.held[i.min(last)]));
+        }
+    }
+}
+
+/// The number of samples that all windows of a group have.
+pub(super) fn shared(group: &[Span; LANES]) -> usize {
+    group.iter().map(|(_, _, count)| *count).min().unwrap_or(0)
+}
+
+/// Sums up the windows of a group: `visit` gets the step, the window, the sum and its compensation.
+#[inline]
+pub(super) fn sums(
+    group: [Span; LANES],
+    values: &[f64],
+    mut visit: impl FnMut(usize, Range<usize>, f64, f64),
+) {
+    let shared = shared(&group);
+    let mut lanes = Lanes::<LANES>::default();
+    let heads = group.map(|(_, first, _)| &values[first..first + shared]);
+    for i in 0..shared {
+        lanes.add(heads.map(|head| head[i]));
+    }
+    for (lane, (step, first, count)) in group.into_iter().enumerate() {
+        let mut own = lanes.lane(lane);
+        values[first + shared..first + count].iter().for_each(|v| own.add([*v]));
+        visit(step, first..first + count, own.sum[0], own.c[0]);
     }
 }

@@ -11,7 +11,7 @@ use model::histogram::{IncompatibleSchema, kahan_inc};
 use model::{CounterResetHint, FloatHistogram};
 
 use super::RangeContext;
-use super::kahan::{Lanes, Spans};
+use super::kahan::{Groups, Lanes, Span, shared, sums};
 use super::notes::{Note, Notes};
 use super::window::{Hist, Split};
 use crate::Column;
@@ -19,39 +19,50 @@ use crate::Column;
 /// Largest total of whole numbers whose sums are all exact.
 const EXACT: f64 = 9_007_199_254_740_992.0;
 
-/// Sums of all values up to each, if no sum of neighbours can round.
-fn exact_prefix(values: &[f64]) -> Option<Vec<f64>> {
+/// Whether no sum of neighbours can round: whole numbers of moderate size.
+fn is_exact(values: &[f64]) -> bool {
     let mut size = 0.0;
-    for v in values {
+    values.iter().all(|v| {
         size += v.abs();
         // Fails for NaN and infinities too.
-        if v.trunc() != *v || size > EXACT {
-            return None;
-        }
-    }
-    let mut sum = 0.0;
-    let mut out = Vec::with_capacity(values.len() + 1);
-    out.push(0.0);
-    out.extend(values.iter().map(|v| {
-        sum += v;
-        sum
-    }));
-    Some(out)
+        v.trunc() == *v && size <= EXACT
+    })
 }
 
-/// Walks windows of one kind of sample, floats as spans of the series' floats; a window of both kinds
-/// is noted and left out.
+/// The sum of a window that moves over values whose sums are exact.
+#[derive(Default)]
+struct Moving {
+    sum: f64,
+    lo: usize,
+    hi: usize,
+}
+
+impl Moving {
+    fn to(&mut self, values: &[f64], first: usize, count: usize) -> f64 {
+        let end = first + count;
+        if first >= self.hi {
+            (self.sum, self.lo, self.hi) = (0.0, first, first);
+        }
+        values[self.hi..end].iter().for_each(|v| self.sum += v);
+        values[self.lo..first].iter().for_each(|v| self.sum -= v);
+        (self.lo, self.hi) = (first, end);
+        self.sum
+    }
+}
+
+/// Walks windows of one kind of sample, handing those of floats on; a window of both kinds is noted
+/// and left out.
 fn apart<'a>(
     ctx: &RangeContext<'_>,
     split: &Split<'a>,
     notes: &mut Notes,
     out: &mut Column,
+    mut floats: impl FnMut(Span, &mut Column),
     hists: impl Fn(&[Hist<'a>], &mut Notes) -> Result<FloatHistogram, IncompatibleSchema>,
-) -> Spans {
-    let mut spans = Spans::default();
+) {
     split.walk(&ctx.windows, (0, 0), |view| {
         if view.hists.is_empty() {
-            spans.push(view.step, view.first, view.values.len());
+            floats((view.step, view.first, view.values.len()), out);
         } else if !view.values.is_empty() {
             notes.add(Note::Mixed);
         } else {
@@ -65,19 +76,27 @@ fn apart<'a>(
             }
         }
     });
-    spans
 }
 
 /// The sum.
 pub(super) fn sum(ctx: &RangeContext<'_>, split: &Split<'_>, notes: &mut Notes, out: &mut Column) {
-    let spans = apart(ctx, split, notes, out, sum_of_histograms);
-    match exact_prefix(&split.values) {
-        Some(p) => spans.each(|step, span| out.set(step, p[span.end] - p[span.start])),
-        None => spans.sums(&split.values, |step, span, sum, c| {
-            let exact = sum.is_finite() && c.is_finite();
-            out.set(step, if exact { sum + c } else { sum_of(&split.values[span]) });
-        }),
+    let values = &*split.values;
+    if is_exact(values) {
+        let mut moving = Moving::default();
+        let add =
+            |(step, first, count): Span, out: &mut Column| out.set(step, moving.to(values, first, count));
+        return apart(ctx, split, notes, out, add, sum_of_histograms);
     }
+    let write = |group, out: &mut Column| {
+        sums(group, values, |step, window, sum, c| {
+            let exact = sum.is_finite() && c.is_finite();
+            out.set(step, if exact { sum + c } else { sum_of(&values[window]) });
+        });
+    };
+    let mut groups = Groups::default();
+    let add = |window: Span, out: &mut Column| groups.push(window, |group| write(group, out));
+    apart(ctx, split, notes, out, add, sum_of_histograms);
+    groups.finish(|group| write(group, out));
 }
 
 fn sum_of(values: &[f64]) -> f64 {
@@ -87,18 +106,26 @@ fn sum_of(values: &[f64]) -> f64 {
 
 /// The mean.
 pub(super) fn avg(ctx: &RangeContext<'_>, split: &Split<'_>, notes: &mut Notes, out: &mut Column) {
-    let spans = apart(ctx, split, notes, out, avg_of_histograms);
-    match exact_prefix(&split.values) {
-        Some(p) => spans.each(|step, span| {
+    let values = &*split.values;
+    if is_exact(values) {
+        let mut moving = Moving::default();
+        let add = |(step, first, count): Span, out: &mut Column| {
             // Adding zero is adding the compensation: it makes -0 a 0.
-            out.set(step, (p[span.end] - p[span.start]) / span.len() as f64 + 0.0);
-        }),
-        None => spans.sums(&split.values, |step, span, sum, c| {
-            let exact = sum.is_finite() && c.is_finite();
-            let count = span.len() as f64;
-            out.set(step, if exact { sum / count + c / count } else { avg_of(&split.values[span]) });
-        }),
+            out.set(step, moving.to(values, first, count) / count as f64 + 0.0);
+        };
+        return apart(ctx, split, notes, out, add, avg_of_histograms);
     }
+    let write = |group, out: &mut Column| {
+        sums(group, values, |step, window, sum, c| {
+            let exact = sum.is_finite() && c.is_finite();
+            let count = window.len() as f64;
+            out.set(step, if exact { sum / count + c / count } else { avg_of(&values[window]) });
+        });
+    };
+    let mut groups = Groups::default();
+    let add = |window: Span, out: &mut Column| groups.push(window, |group| write(group, out));
+    apart(ctx, split, notes, out, add, avg_of_histograms);
+    groups.finish(|group| write(group, out));
 }
 
 fn avg_of(values: &[f64]) -> f64 {
@@ -231,33 +258,36 @@ pub(super) fn variance(
     notes: &mut Notes,
     out: &mut Column,
 ) {
-    let mut spans = Spans::default();
-    split.walk(&ctx.windows, (0, 0), |view| {
-        if !view.values.is_empty() {
-            spans.push(view.step, view.first, view.values.len());
-            if !view.hists.is_empty() {
-                notes.add(Note::Ignored);
-            }
-        }
-    });
     let values = &*split.values;
-    spans.groups(|group, shared| {
+    let write = |group: [Span; 4], out: &mut Column| {
+        let shared = shared(&group);
         let mut running = Running::default();
         for i in 0..shared {
-            running.add((i + 1) as f64, group.map(|(_, start, _)| values[start + i]));
+            running.add((i + 1) as f64, group.map(|(_, first, _)| values[first + i]));
         }
-        for (lane, (step, start, count)) in group.into_iter().enumerate() {
+        for (lane, (step, first, count)) in group.into_iter().enumerate() {
             let mut own = running.lane(lane);
             for i in shared..count {
-                own.add((i + 1) as f64, [values[start + i]]);
+                own.add((i + 1) as f64, [values[first + i]]);
             }
             let mut variance = own.squares.total(0) / count as f64;
             if !variance.is_finite() {
-                variance = variance_of(&values[start..start + count]);
+                variance = variance_of(&values[first..first + count]);
             }
             out.set(step, if root { variance.sqrt() } else { variance });
         }
+    };
+    let mut groups = Groups::default();
+    split.walk(&ctx.windows, (0, 0), |view| {
+        if view.values.is_empty() {
+            return;
+        }
+        if !view.hists.is_empty() {
+            notes.add(Note::Ignored);
+        }
+        groups.push((view.step, view.first, view.values.len()), |group| write(group, out));
     });
+    groups.finish(|group| write(group, out));
 }
 
 /// Welford's running mean and squares, several windows side by side.
