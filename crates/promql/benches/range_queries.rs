@@ -13,6 +13,7 @@
 #![allow(clippy::print_stdout, reason = "a table for people")]
 
 use std::alloc::System;
+use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
@@ -105,28 +106,35 @@ const SAMPLES: usize = 6 * 120 + 1;
 /// A series: its labels, and its chunks with the times they cover.
 type Stored = (Labels, Vec<(Millis, Millis, Vec<u8>)>);
 
-/// Series in chunks, sorted by labels.
+/// Series in chunks by metric name, sorted by labels.
 #[derive(Clone)]
-struct Chunks(Arc<Vec<Arc<Stored>>>);
+struct Chunks(Arc<BTreeMap<String, Vec<Arc<Stored>>>>);
 
 impl Chunks {
     fn new(pods: usize) -> Self {
-        let mut all = Vec::new();
+        let mut all: BTreeMap<String, Vec<Arc<Stored>>> = BTreeMap::new();
+        let mut add = |labels: &[(&str, &str)], first, step| {
+            let series = counter(labels, first, step);
+            all.entry(series.0.metric_name().to_owned()).or_default().push(series);
+        };
         for pod in 0..pods {
             let name = format!("p{pod}");
             for container in 0..3 {
                 let c = format!("c{container}");
-                let labels = [(METRIC_NAME, "http_requests_total"), ("pod", &name), ("container", &c)];
-                all.push(counter(&labels, pod, container));
+                add(
+                    &[(METRIC_NAME, "http_requests_total"), ("pod", &name), ("container", &c)],
+                    pod,
+                    container,
+                );
             }
-            all.push(counter(&[(METRIC_NAME, "http_responses_total"), ("pod", &name)], pod, 0));
+            add(&[(METRIC_NAME, "http_responses_total"), ("pod", &name)], pod, 0);
             for bound in 0..=10 {
                 let le = if bound == 10 { "+Inf".to_owned() } else { bound.to_string() };
                 let labels = [(METRIC_NAME, "http_response_seconds_bucket"), ("pod", &name), ("le", &le)];
-                all.push(counter(&labels, pod, if bound == 10 { pod } else { bound }));
+                add(&labels, pod, if bound == 10 { pod } else { bound });
             }
         }
-        all.sort_by(|a, b| a.0.cmp(&b.0));
+        all.values_mut().for_each(|series| series.sort_by(|a, b| a.0.cmp(&b.0)));
         Chunks(Arc::new(all))
     }
 }
@@ -144,8 +152,10 @@ fn counter(labels: &[(&str, &str)], first: usize, step: usize) -> Arc<Stored> {
 
 impl Queryable for Chunks {
     fn select(&self, selection: &Selection) -> Box<dyn SeriesSet> {
+        let name = selection.matchers.iter().find(|m| m.name == METRIC_NAME).map_or("", |m| &m.value);
         let matches = |m: &Matcher, labels: &Labels| m.matches(labels.value(&m.name));
-        let hits = self.0.iter().filter(|s| selection.matchers.iter().all(|m| matches(m, &s.0)));
+        let named = self.0.get(name).into_iter().flatten();
+        let hits = named.filter(|s| selection.matchers.iter().all(|m| matches(m, &s.0)));
         let left = hits.cloned().collect::<Vec<_>>().into_iter();
         Box::new(Selected { left, mint: selection.mint, maxt: selection.maxt })
     }

@@ -327,7 +327,12 @@ impl Generator {
         };
         // Of many, limitk takes the first, and behind most operators Prometheus' order is a map's.
         let plain = v.atom && v.text.matches('(').count() <= 1 && !v.text.contains(':');
-        let op = if op == "limitk" && !plain { "limit_ratio" } else { op };
+        let op = match op {
+            "limitk" if !plain => "limit_ratio",
+            // Custom buckets divided by zero make Prometheus panic when they become text.
+            "count_values" if !plain && !floats => "count",
+            op => op,
+        };
         let grouping = match self.rng.below(10) {
             0 | 1 if keep.is_empty() => String::new(),
             0..7 => format!(" by ({})", list(&keep)),
