@@ -45,12 +45,17 @@ impl Request {
 
     /// Charges `bytes` until the returned hold is dropped.
     pub(crate) fn hold(self: &Arc<Self>, bytes: u64, what: &dyn Display) -> Result<Hold> {
+        self.charge(bytes, what)?;
+        Ok(Hold { request: self.clone(), bytes })
+    }
+
+    fn charge(&self, bytes: u64, what: &dyn Display) -> Result<()> {
         while let Err(refused) = self.account.charge(bytes, what) {
             if !self.cache.shrink(bytes) {
                 return Err(refused.into());
             }
         }
-        Ok(Hold { request: self.clone(), bytes })
+        Ok(())
     }
 }
 
@@ -62,6 +67,13 @@ pub(crate) struct Hold {
 }
 
 impl Hold {
+    /// Charges more.
+    pub(crate) fn grow(&mut self, bytes: u64, what: &dyn Display) -> Result<()> {
+        self.request.charge(bytes, what)?;
+        self.bytes += bytes;
+        Ok(())
+    }
+
     /// Gives back a part.
     pub(crate) fn release(&mut self, bytes: u64) {
         let given = bytes.min(self.bytes);

@@ -1,5 +1,7 @@
 //! The recorded StoreAPI answers of Thanos, replayed in process.
 
+#![allow(clippy::print_stdout, reason = "says what was not run, and figures")]
+
 mod common;
 
 use std::io::{BufRead as _, BufReader};

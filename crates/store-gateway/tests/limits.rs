@@ -145,6 +145,27 @@ async fn a_request_over_the_budget_is_refused_and_the_next_answered() {
         let answer = common::series(&opened.store, small()).await.unwrap();
         assert_eq!((answer.series.len(), answer.warnings.len()), (100, 0));
     }
+    // Values of a label, and matchers that need all of them, are refused by name too.
+    let tight = Budget::new(1 << 20, "--memory.budget");
+    let opened_tight = common::open(bucket.clone(), Options::default(), common::env(), Some(tight.clone()));
+    opened_tight.store.sync(&common::metas(&bucket).await, true).await;
+    let all_values = || thanos::LabelValuesRequest {
+        label: "n".into(),
+        start: i64::MIN,
+        end: i64::MAX,
+        ..Default::default()
+    };
+    let status = opened_tight.store.label_values(all_values(), Call::internal("t")).await.unwrap_err();
+    assert!(status.message().contains("values of label n"), "{status:?}");
+    let status = common::series(&opened_tight.store, common::request(&[(2, "n", "0.*1")])).await.unwrap_err();
+    assert!(status.message().contains("label values for n=~\"0.*1\""), "{status:?}");
+    assert_eq!(
+        opened.store.label_values(all_values(), Call::internal("t")).await.unwrap().values.len(),
+        50_000
+    );
+    let answer = common::series(&opened_tight.store, common::request(&[(0, "n", "00001")])).await.unwrap();
+    assert_eq!(answer.series.len(), 1);
+
     // The cache gives way to requests.
     let answer = common::series(&opened.store, common::request(&[(2, "n", "0.*")])).await.unwrap();
     assert_eq!(answer.series.len(), 10_000);

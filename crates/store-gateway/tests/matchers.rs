@@ -65,8 +65,12 @@ async fn r042_matchers_select_what_a_naive_scan_selects() {
     let mut dice = Dice(0x2545_f491_4f6c_dd1d);
     let mut sets = BTreeSet::new();
     while sets.len() < 150 {
-        let pairs: Vec<(&str, &str)> =
-            NAMES.iter().filter_map(|n| (dice.roll(3) > 0).then(|| (*n, dice.one(&VALUES)))).collect();
+        let mut pairs: Vec<(&str, &str)> = Vec::new();
+        for name in NAMES {
+            if dice.roll(3) > 0 {
+                pairs.push((name, dice.one(&VALUES)));
+            }
+        }
         if !pairs.is_empty() {
             sets.insert(Labels::from_pairs(pairs));
         }
@@ -85,7 +89,7 @@ async fn r042_matchers_select_what_a_naive_scan_selects() {
     let finals: Vec<Labels> = sets.iter().map(|l| l.extended_with(&external)).collect();
     let kinds = [MatchType::Equal, MatchType::NotEqual, MatchType::Regexp, MatchType::NotRegexp];
     let mut selected = 0;
-    for round in 0..1500 {
+    for round in 0..600 {
         let matchers: Vec<Matcher> = (0..1 + dice.roll(4))
             .map(|_| {
                 let kind = kinds[dice.roll(4)];
@@ -142,11 +146,11 @@ async fn r042_matchers_select_what_a_naive_scan_selects() {
             assert_eq!(got, want_values.into_iter().collect::<Vec<_>>(), "{label} of {matchers:?}");
         }
     }
-    assert!(selected > 10_000, "the test selects too little: {selected}");
+    assert!(selected > 4_000, "the test selects too little: {selected}");
     let text = component::metrics::text::encode(&lazy.env.registry.gather());
     let lazily =
         text.lines().find_map(|l| l.strip_prefix("thanos_bucket_store_lazy_expanded_postings_total "));
-    assert!(lazily.unwrap().parse::<f64>().unwrap() > 100.0, "postings were hardly ever lazy");
+    assert!(lazily.unwrap().parse::<f64>().unwrap() > 50.0, "postings were hardly ever lazy");
 }
 
 /// The range of a request leaves out series without a chunk in it, and chunks outside of it.

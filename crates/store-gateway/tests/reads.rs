@@ -1,5 +1,7 @@
 //! What is read of a bucket, and what happens when reading it goes wrong.
 
+#![allow(clippy::print_stdout, reason = "says what was not run, and figures")]
+
 mod common;
 
 use std::sync::Arc;

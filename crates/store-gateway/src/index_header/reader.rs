@@ -137,6 +137,13 @@ impl Reader {
         !self.directory.pages_of(name).is_empty()
     }
 
+    /// Bytes that the values of `name` take with their places, about, once they are texts.
+    pub(crate) fn values_size(&self, name: &str) -> u64 {
+        let pages = &self.directory.table[self.directory.pages_of(name)];
+        let bytes: u64 = pages.iter().map(|p| u64::from(p.len)).sum();
+        bytes + pages.len() as u64 * u64::from(self.directory.sampling) * 48
+    }
+
     /// Gives every value of `name` in order, each with the place of its list.
     pub(crate) fn values(&self, name: &str, mut each: impl FnMut(&str, ListRange)) -> Result<()> {
         self.pages(self.directory.pages_of(name), |_, page| {

@@ -100,11 +100,8 @@ impl Expander {
             return Ok((header, from_cache(&hit, request)?));
         }
         // Looking up many values reads and compares much.
-        let few = |m: &Matcher| match m.kind {
-            MatchType::Equal | MatchType::NotEqual => true,
-            _ => m.set_matches().is_some_and(|words| words.len() < FEW_VALUES),
-        };
-        let small = matchers.iter().all(few) && !matchers.iter().any(|m| m.value.is_empty());
+        let few = |m: &Matcher| m.set_matches().is_none_or(|words| words.len() < FEW_VALUES);
+        let small = matchers.iter().all(|m| is_looked_up(m) && few(m));
         let (header, plan) = {
             let (matchers, block, request) = (matchers.to_vec(), block.clone(), request.clone());
             let options = self.lazy;
@@ -128,6 +125,7 @@ impl Expander {
         // Joining lists makes others of at most that size, two at a time.
         let mut hold = request.hold(2 * total as u64, &what(matchers))?;
         let groups = plan.groups;
+        drop(plan.hold);
         let references = self.pool.run_sized(total < SMALL_LISTS, move || join(&groups, &lists)).await?;
         hold.release((2 * total as u64).saturating_sub(4 * references.len() as u64));
         if lazy.is_empty() {
@@ -235,6 +233,8 @@ impl Lists {
 struct Plan {
     groups: Vec<Found>,
     wanted: Vec<Wanted>,
+    /// The charge for label values.
+    hold: Hold,
 }
 
 /// Decides which lists are needed; `None` where nothing can match.
@@ -242,9 +242,13 @@ fn plan(
     header: &Reader,
     matchers: &[Matcher],
     block: &Block,
-    request: &Request,
+    request: &Arc<Request>,
     options: LazyOptions,
 ) -> Result<Option<Plan>> {
+    let mut hold = request.hold(0, &"label values")?;
+    for m in matchers.iter().filter(|m| !is_looked_up(m)) {
+        hold.grow(header.values_size(&m.name), &format_args!("label values for {}", shown(m)))?;
+    }
     let Some(groups) = groups(matchers, header).context("matchersToPostingGroups")? else { return Ok(None) };
     let all = groups.iter().any(|g| g.add_all) && !groups.iter().any(|g| !g.add.is_empty());
     let mut groups: Vec<Group> =
@@ -275,7 +279,7 @@ fn plan(
         }
         found.push(Found { group, lists });
     }
-    Ok(Some(Plan { groups: found, wanted }))
+    Ok(Some(Plan { groups: found, wanted, hold }))
 }
 
 /// Intersects what the groups add and takes away what they remove.
@@ -309,14 +313,28 @@ fn join(groups: &[Found], lists: &Lists) -> Result<Vec<u32>> {
     Ok(selected)
 }
 
+/// Whether a matcher's values are looked up one by one; else all values of the label are read.
+fn is_looked_up(m: &Matcher) -> bool {
+    match m.kind {
+        MatchType::Equal | MatchType::NotEqual => !m.value.is_empty(),
+        MatchType::Regexp | MatchType::NotRegexp => m.value == ".*" || m.set_matches().is_some(),
+    }
+}
+
+/// A matcher for a refusal: its beginning, if it is long.
+fn shown(m: &Matcher) -> String {
+    let mut text = m.to_string();
+    let cut = text.char_indices().nth(200).map_or(text.len(), |(at, _)| at);
+    text.truncate(cut);
+    text
+}
+
 /// The matchers for a refusal.
 pub(crate) fn what(matchers: &[Matcher]) -> String {
     let mut text = String::from("postings of {");
     for (i, m) in matchers.iter().enumerate() {
         use std::fmt::Write as _;
-        let shown = m.to_string();
-        let cut = shown.char_indices().nth(200).map_or(shown.len(), |(at, _)| at);
-        let _ = write!(text, "{}{}", if i > 0 { "," } else { "" }, &shown[..cut]);
+        let _ = write!(text, "{}{}", if i > 0 { "," } else { "" }, shown(m));
     }
     text.push('}');
     text

@@ -18,11 +18,13 @@ use tonic::{Code, Status};
 use super::{BucketStore, EXPANDING, block_matchers, hints, queried, to_any};
 use crate::block::Block;
 use crate::error::{Context as _, Failure, Kind, Result};
-use crate::request::Request;
+use crate::request::{Hold, Request};
 use crate::series::{Found, Scan, Wanted};
 
 /// Series read at once.
 const BATCH: usize = 10_000;
+/// Bytes a text takes besides its own.
+const TEXT_OVERHEAD: u64 = 48;
 
 /// A block with the matchers that are left for its series.
 type Chosen = (Arc<Block>, Vec<Matcher>);
@@ -32,6 +34,33 @@ struct Lookup {
     mint: i64,
     maxt: i64,
     removed: Vec<String>,
+}
+
+/// Texts with the charge for them.
+type Charged = (Vec<String>, Hold);
+
+/// Texts of one block, each once, charged as they come.
+struct Texts {
+    all: BTreeSet<String>,
+    hold: Hold,
+}
+
+impl Texts {
+    fn new(request: &Arc<Request>) -> Result<Self> {
+        Ok(Texts { all: BTreeSet::new(), hold: request.hold(0, &"label values")? })
+    }
+
+    fn add(&mut self, text: &str) -> Result<()> {
+        if !text.is_empty() && !self.all.contains(text) {
+            self.hold.grow(text.len() as u64 + TEXT_OVERHEAD, &"label values")?;
+            self.all.insert(text.to_owned());
+        }
+        Ok(())
+    }
+
+    fn done(self) -> Charged {
+        (self.all.into_iter().collect(), self.hold)
+    }
 }
 
 /// Texts of all blocks, and what went wrong with some.
@@ -57,18 +86,14 @@ impl BucketStore {
         let request = &self.request(&call);
         let of_block = |(block, matchers): Chosen| async move {
             if matchers.is_empty() {
-                return self.names_of_header(&block, lookup, limit).await;
+                return self.names_of_header(&block, lookup, limit, request).await;
             }
-            let mut names = BTreeSet::new();
+            let mut names = Texts::new(request)?;
             self.visit(&block, &matchers, lookup, request, |found| {
-                for (name, _) in found.labels.iter() {
-                    if !names.contains(name) {
-                        names.insert(name.to_owned());
-                    }
-                }
+                found.labels.iter().try_for_each(|(name, _)| names.add(name))
             })
             .await?;
-            Ok(names.into_iter().collect())
+            Ok(names.done())
         };
         let answer = gather(chosen, of_block, limit, strategy).await?;
         let queried = hintspb::LabelNamesResponseHints { queried_blocks: queried(&blocks) };
@@ -111,17 +136,12 @@ impl BucketStore {
         let label = wire.label.as_str();
         let of_block = |(block, matchers): Chosen| async move {
             if matchers.is_empty() {
-                return self.values_of_header(&block, label, limit).await;
+                return self.values_of_header(&block, label, limit, request).await;
             }
-            let mut values = BTreeSet::new();
-            self.visit(&block, &matchers, lookup, request, |found| {
-                let value = found.labels.value(label);
-                if !value.is_empty() && !values.contains(value) {
-                    values.insert(value.to_owned());
-                }
-            })
-            .await?;
-            Ok(values.into_iter().collect())
+            let mut values = Texts::new(request)?;
+            self.visit(&block, &matchers, lookup, request, |found| values.add(found.labels.value(label)))
+                .await?;
+            Ok(values.done())
         };
         let answer = gather(chosen, of_block, limit, strategy).await?;
         let queried = hintspb::LabelValuesResponseHints { queried_blocks: queried(&blocks) };
@@ -146,14 +166,23 @@ impl BucketStore {
         block: &Arc<Block>,
         lookup: &Lookup,
         limit: usize,
-    ) -> Result<Vec<String>> {
+        request: &Arc<Request>,
+    ) -> Result<Charged> {
         let header = block.header.open().await.context(format!("label names for block {}", block.id))?;
-        let own = header.label_names().map(str::to_owned).collect();
+        let own: Vec<String> = header.label_names().map(str::to_owned).collect();
+        let size = own.iter().map(|n| n.len() as u64 + TEXT_OVERHEAD).sum();
+        let hold = request.hold(size, &format_args!("label names of block {}", block.id))?;
         let external = block.labels.without(&lookup.removed);
-        Ok(merge(vec![own, external.iter().map(|(n, _)| n.to_owned()).collect()], limit))
+        Ok((merge(vec![own, external.iter().map(|(n, _)| n.to_owned()).collect()], limit), hold))
     }
 
-    async fn values_of_header(&self, block: &Arc<Block>, label: &str, limit: usize) -> Result<Vec<String>> {
+    async fn values_of_header(
+        &self,
+        block: &Arc<Block>,
+        label: &str,
+        limit: usize,
+        request: &Arc<Request>,
+    ) -> Result<Charged> {
         let what = || format!("index header label values for block {}", block.id);
         let read = |header: crate::index_header::Reader| {
             let label = label.to_owned();
@@ -164,6 +193,8 @@ impl BucketStore {
             })
         };
         let header = block.header.open().await.context(what())?;
+        let size = header.values_size(label);
+        let hold = request.hold(size, &format_args!("values of label {label} of block {}", block.id))?;
         let generation = header.generation();
         let own = match read(header).await {
             Err(e) if e.kind() == Kind::Header => {
@@ -173,8 +204,8 @@ impl BucketStore {
         };
         let own = own.context(what())?;
         match block.labels.value(label) {
-            "" => Ok(own),
-            external => Ok(merge(vec![own, vec![external.to_owned()]], limit)),
+            "" => Ok((own, hold)),
+            external => Ok((merge(vec![own, vec![external.to_owned()]], limit), hold)),
         }
     }
 
@@ -185,7 +216,7 @@ impl BucketStore {
         matchers: &[Matcher],
         lookup: &Lookup,
         request: &Arc<Request>,
-        mut each: impl FnMut(&Found),
+        mut each: impl FnMut(&Found) -> Result<()>,
     ) -> Result<()> {
         let (header, expanded) =
             self.expand(block, matchers, request).await.context("expanded matching posting")?;
@@ -212,7 +243,7 @@ impl BucketStore {
             if !expanded.lazy.is_empty() {
                 reserve(batch.series.len() as u64)?;
             }
-            batch.series.iter().for_each(&mut each);
+            batch.series.iter().try_for_each(&mut each)?;
         }
         Ok(())
     }
@@ -236,10 +267,10 @@ async fn gather<F, A>(
 ) -> std::result::Result<Answer, Status>
 where
     F: Fn(Chosen) -> A,
-    A: Future<Output = Result<Vec<String>>>,
+    A: Future<Output = Result<Charged>>,
 {
     let mut answer = Answer::default();
-    let mut sets = Vec::new();
+    let (mut sets, mut holds) = (Vec::new(), Vec::new());
     let mut asked = std::pin::pin!(
         stream::iter(chosen)
             .map(|chosen| {
@@ -251,7 +282,10 @@ where
     );
     while let Some((id, texts)) = asked.next().await {
         match texts {
-            Ok(texts) => sets.push(texts),
+            Ok((texts, hold)) => {
+                sets.push(texts);
+                holds.push(hold);
+            }
             Err(e) if e.is_partial(strategy) => {
                 tracing::warn!(block = %id, err = %e, "block left out of an answer");
                 answer.warnings.push(format!("block {id}: {e}"));
