@@ -22,7 +22,7 @@ const COMMANDS: &[Entry] = &[
         "two replicas, a bucket, store gateway and querier, one answer",
         demo,
     ),
-    ("test", "[CARGO TEST ARGS]", "every test, with the servers that tests need", test),
+    ("test", "[CARGO TEST ARGS]", "every test, or those named, with the servers that tests need", test),
     ("tidy", "", "the rules of the house: head docs, directions, lengths, generated code", tidy),
     ("servers", "[exec CMD…]", "an S3 server and a Prometheus for tests; runs CMD or waits", servers::run),
     ("golden", "DIR [--store-bin BIN] [--query-bin BIN] [--known FILE]", "replays recorded answers", golden),
@@ -51,19 +51,22 @@ fn help(_: &[String]) -> anyhow::Result<()> {
     for (name, args, about, _) in COMMANDS {
         writeln!(out, "  {name} {args}\n        {about}")?;
     }
-    writeln!(
-        out,
-        "\ndemo, golden, compliance and bench take --profile NAME first: cargo's profile to build with"
-    )?;
+    writeln!(out, "\ndemo, golden, compliance and bench take first")?;
+    writeln!(out, "  --profile NAME\n        cargo's profile to build with")?;
+    writeln!(out, "  --built\n        what lies in the profile's folder is used as it is")?;
     Ok(())
 }
 
 fn test(args: &[String]) -> anyhow::Result<()> {
+    if !args.is_empty() {
+        let command = ["exec", "cargo", "test"].map(str::to_owned);
+        return servers::run(&[&command[..], args].concat());
+    }
     // Binaries and tests in one selection get one set of features, so that nothing is built twice,
     // and tests that start services find them.
     run(cargo().args(["build", "--workspace", "--bins", "--tests"]))?;
-    let command = ["exec", "cargo", "test", "--workspace"].map(str::to_owned);
-    servers::run(&[&command[..], args].concat())
+    let built = format!("ATHANOR_BIN_DIR={}", target().join("debug").display());
+    servers::run(&["exec", "env", &built, "cargo", "test", "--workspace"].map(str::to_owned))
 }
 
 fn tidy(_: &[String]) -> anyhow::Result<()> {
