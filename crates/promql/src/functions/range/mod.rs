@@ -51,7 +51,7 @@ impl Windows {
     /// The last millisecond of step `i`'s window, inclusive.
     #[inline]
     pub(crate) fn end(&self, i: usize) -> Millis {
-        self.fixed.unwrap_or_else(|| self.steps.at(i)) - self.offset
+        self.fixed.unwrap_or_else(|| self.steps.at(i)).saturating_sub(self.offset)
     }
 
     /// The length of a window in seconds, rounded as Go's `Duration.Seconds`.

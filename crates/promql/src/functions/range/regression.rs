@@ -21,7 +21,8 @@ fn regression(ts: &[Millis], values: &[f64], origin: Millis) -> (f64, f64) {
         return if first.is_infinite() { (f64::NAN, f64::NAN) } else { (0.0, first) };
     }
     let terms = |t: &Millis, y: &f64| {
-        let x = (t - origin) as f64 / 1e3;
+        // Far-off `@` times wrap, as in Go.
+        let x = t.wrapping_sub(origin) as f64 / 1e3;
         [x, *y, x * y, x * x]
     };
     let mut sums = Lanes::<4>::default();

@@ -42,9 +42,9 @@ impl Windows {
         let (mut lo, mut hi) = (0, 0);
         for step in 0..self.steps.count {
             let end = self.end(step);
-            let start = end - self.range;
-            hi = advance(ts, hi, end + after);
-            lo = advance(&ts[..hi], lo, start - before);
+            let start = end.saturating_sub(self.range);
+            hi = advance(ts, hi, end.saturating_add(after));
+            lo = advance(&ts[..hi], lo, start.saturating_sub(before));
             if lo < hi {
                 visit(Window { step, start }, lo..hi);
             }
@@ -146,12 +146,12 @@ impl<'a> Split<'a> {
         let (mut lo, mut hi, mut hist_lo, mut hist_hi) = (0, 0, 0, 0);
         for step in 0..windows.steps.count {
             let end = windows.end(step);
-            let start = end - windows.range;
-            hi = advance(ts, hi, end + after);
-            lo = advance(&ts[..hi], lo, start - before);
+            let start = end.saturating_sub(windows.range);
+            hi = advance(ts, hi, end.saturating_add(after));
+            lo = advance(&ts[..hi], lo, start.saturating_sub(before));
             if !self.hists.is_empty() {
-                hist_hi = advance(&self.hist_ts, hist_hi, end + after);
-                hist_lo = advance(&self.hist_ts[..hist_hi], hist_lo, start - before);
+                hist_hi = advance(&self.hist_ts, hist_hi, end.saturating_add(after));
+                hist_lo = advance(&self.hist_ts[..hist_hi], hist_lo, start.saturating_sub(before));
             }
             if lo == hi && hist_lo == hist_hi {
                 continue;

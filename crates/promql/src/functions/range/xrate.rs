@@ -41,7 +41,7 @@ pub(super) fn eval(
         return Err("native histograms are not supported in extended range functions".to_owned());
     }
     // What the selection reaches back to, from the first window on.
-    let since = ctx.windows.end(0) - ctx.windows.range - LOOKBACK;
+    let since = ctx.windows.end(0).saturating_sub(ctx.windows.range).saturating_sub(LOOKBACK);
     let known = samples.ts.partition_point(|t| *t < since);
     let Some(appeared) = samples.ts.get(known).copied() else {
         return Ok(());
@@ -50,7 +50,7 @@ pub(super) fn eval(
     let (mut ts, mut values) = (Vec::new(), Vec::new());
     for step in 0..ctx.windows.steps.count {
         let end = ctx.windows.end(step);
-        let start = end - ctx.windows.range;
+        let start = end.saturating_sub(ctx.windows.range);
         buffer.slide(&samples.ts, start, end);
         if buffer.held.is_empty() {
             continue;
@@ -78,7 +78,7 @@ struct Buffer {
 impl Buffer {
     fn slide(&mut self, ts: &[Millis], start: Millis, end: Millis) {
         let mut outside = self.held.iter().take_while(|i| ts[**i] <= start).count();
-        if outside > 0 && ts[self.held[outside - 1]] > start - LOOKBACK {
+        if outside > 0 && ts[self.held[outside - 1]] > start.saturating_sub(LOOKBACK) {
             outside -= 1;
         }
         self.held.drain(..outside);
@@ -116,7 +116,7 @@ impl Reach<'_> {
         let xincrease = mode.counter && !mode.per_second;
         // A counter that has just appeared came from nothing.
         let constant = values.windows(2).all(|w| w[0] == w[1]);
-        if xincrease && constant && self.end <= self.range + self.appeared {
+        if xincrease && constant && self.end <= self.range.saturating_add(self.appeared) {
             return values[0];
         }
         let mut sampled = (ts[last] - ts[0]) as f64;
