@@ -1,4 +1,4 @@
-//! Compression between us and a real Thanos, in both directions.
+//! Compression and TLS between us and a real Thanos, in both directions.
 //!
 //! Needs a `thanos` (`$ATHANOR_THANOS` or on the PATH), and for the second direction the golden
 //! buckets (`$ATHANOR_GOLDEN`); says what was not run where they are missing. What passes between the
@@ -163,12 +163,12 @@ impl Info for FixedInfo {
     }
 }
 
-fn our_server() -> grpc::Running {
+fn our_server(tls: ServerTls) -> grpc::Running {
     let registry = component::metrics::Registry::new();
     let probe = Probe::new("store", &registry).unwrap();
     let flags = GrpcServer {
         address: "127.0.0.1:0".to_owned(),
-        tls: ServerTls::default(),
+        tls,
         max_connection_age: Duration::ZERO,
         grace_period: Duration::ZERO,
     };
@@ -192,7 +192,7 @@ async fn get(address: &str, path: &str) -> Option<String> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_real_querier_asks_our_store_in_snappy_and_gets_snappy_back() {
     let Some(thanos) = program() else { return };
-    let server = our_server();
+    let server = our_server(ServerTls::default());
     let proxy = Proxy::before(server.address().to_string()).await;
     let http = free_address();
     let _querier = start(
@@ -205,19 +205,84 @@ async fn a_real_querier_asks_our_store_in_snappy_and_gets_snappy_back() {
             "--grpc-compression=snappy".to_owned(),
         ],
     );
+    sum_is_answered(&http).await;
+    let [asked, answered] = proxy.seen();
+    assert!(asked > 0 && answered > 0, "{asked} {answered}");
+}
+
+/// Waits until the querier at `http` knows the sum of all our series.
+async fn sum_is_answered(http: &str) {
     let path = format!("/api/v1/query?query=sum(up)&time={}", T / 1000);
     let wanted = format!("\"value\":[{},\"{}\"]", T / 1000, (0..SERIES).sum::<usize>());
     let mut last = None;
     for _ in 0..100 {
-        last = get(&http, &path).await;
+        last = get(http, &path).await;
         if last.as_ref().is_some_and(|body| body.contains(&wanted)) {
-            let [asked, answered] = proxy.seen();
-            assert!(asked > 0 && answered > 0, "{asked} {answered}");
             return;
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     panic!("no answer: {last:?}");
+}
+
+/// An authority's certificate, and certificate and key signed by it, as files.
+struct Pki {
+    ca: String,
+    cert: String,
+    key: String,
+    _folder: tempfile::TempDir,
+}
+
+/// For the name `store.example`, good on either side.
+fn pki() -> Pki {
+    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+    let folder = tempfile::tempdir().unwrap();
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(vec!["store.example".to_owned()]).unwrap();
+    let cert = params.signed_by(&key, &authority).unwrap();
+    let write = |name: &str, pem: String| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, pem).unwrap();
+        path.display().to_string()
+    };
+    Pki {
+        ca: write("ca.pem", authority.pem()),
+        cert: write("own.pem", cert.pem()),
+        key: write("own.key", key.serialize_pem()),
+        _folder: folder,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_real_querier_asks_our_store_over_tls_with_a_certificate_of_its_own() {
+    let Some(thanos) = program() else { return };
+    let pki = pki();
+    let server = our_server(ServerTls {
+        cert: pki.cert.clone(),
+        key: pki.key.clone(),
+        client_ca: pki.ca.clone(),
+        min_version: "1.3".to_owned(),
+        ..ServerTls::default()
+    });
+    let http = free_address();
+    let _querier = start(
+        &thanos,
+        &[
+            "query".to_owned(),
+            format!("--http-address={http}"),
+            format!("--grpc-address={}", free_address()),
+            format!("--endpoint={}", server.address()),
+            "--grpc-client-tls-secure".to_owned(),
+            format!("--grpc-client-tls-ca={}", pki.ca),
+            format!("--grpc-client-tls-cert={}", pki.cert),
+            format!("--grpc-client-tls-key={}", pki.key),
+            "--grpc-client-server-name=store.example".to_owned(),
+        ],
+    );
+    sum_is_answered(&http).await;
 }
 
 async fn collected(store: &impl Store) -> (Vec<String>, Vec<Series>) {
@@ -247,7 +312,7 @@ async fn collected(store: &impl Store) -> (Vec<String>, Vec<Series>) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn our_client_asks_a_real_store_in_snappy_and_gets_the_same_as_without() {
+async fn our_client_asks_a_real_store_in_snappy_and_over_tls_and_gets_the_same_as_without() {
     let Some(thanos) = program() else { return };
     let golden = std::env::var_os("ATHANOR_GOLDEN")
         .map(PathBuf::from)
@@ -257,8 +322,23 @@ async fn our_client_asks_a_real_store_in_snappy_and_gets_the_same_as_without() {
         eprintln!("not run: no golden buckets in {}", golden.display());
         return;
     }
-    let data = tempfile::tempdir().unwrap();
+    let (data, pki) = (tempfile::tempdir().unwrap(), pki());
     let address = free_address();
+    // A second store, behind TLS.
+    let private = free_address();
+    let _private = start(
+        &thanos,
+        &[
+            "store".to_owned(),
+            format!("--http-address={}", free_address()),
+            format!("--grpc-address={private}"),
+            format!("--data-dir={}", data.path().join("private").display()),
+            format!("--objstore.config=type: FILESYSTEM\nconfig: {{directory: {}}}", bucket.display()),
+            format!("--grpc-server-tls-cert={}", pki.cert),
+            format!("--grpc-server-tls-key={}", pki.key),
+            format!("--grpc-server-tls-client-ca={}", pki.ca),
+        ],
+    );
     let _store = start(
         &thanos,
         &[
@@ -292,4 +372,24 @@ async fn our_client_asks_a_real_store_in_snappy_and_gets_the_same_as_without() {
     let [asked, answered] = proxy.seen();
     assert!(asked > 0 && answered > 0, "{asked} {answered}");
     assert!(!wanted.1.is_empty() && got == wanted);
+
+    let settings = GrpcClient {
+        secure: true,
+        ca: pki.ca.clone(),
+        cert: pki.cert.clone(),
+        key: pki.key.clone(),
+        server_name: "store.example".to_owned(),
+        min_version: "1.3".to_owned(),
+        snappy: true,
+        ..GrpcClient::default()
+    };
+    let channel = grpc::Connector::new(&settings, None).unwrap().channel(&private).unwrap();
+    let private = RemoteStore::new(channel);
+    for _ in 0..100 {
+        if private.info().await.is_ok() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    assert!(collected(&private).await == wanted);
 }

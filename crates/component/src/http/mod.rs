@@ -20,7 +20,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full, StreamBody};
 
 pub use instrument::{Metrics, Tenant};
-pub use router::{PathParams, Router, param};
+pub use router::{BadRoute, PathParams, Router, Routes, param};
 pub use server::{Running, Server};
 
 /// Any error a body may end with.
