@@ -1,4 +1,4 @@
-//! PromQL: parser, engine and the [`Queryable`](storage::Queryable) trait it consumes.
+//! PromQL: parser, engine and the [`Queryable`] trait it consumes.
 //!
 //! Holds the language alone: text to tree, tree to arrays, arrays to a sink. It knows `model` and
 //! nothing else: no chunk, no block, no wire, no runtime. Invariant: an answer depends on the
