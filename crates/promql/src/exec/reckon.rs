@@ -72,6 +72,17 @@ impl Reckoner<'_, '_> {
         self.ledger.nodes.get(&id).map_or(0, |counts| counts.at(if repeated { 0 } else { i }))
     }
 
+    /// Samples in the result of a subquery.
+    fn samples_in(&self, subquery: NodeId) -> i64 {
+        let Expr::Subquery(s) = self.a.ast.expr(subquery) else { return 0 };
+        let steps = self.a.outer_context(s.expr).steps.count as i64;
+        let total = match self.a.ast.node(s.expr).value_type {
+            ValueType::Scalar => return steps,
+            _ => self.counts(s.expr).total,
+        };
+        if self.a.hoisted[s.expr.index()] { total * steps } else { total }
+    }
+
     /// Evaluates nodes one after the other.
     fn sequence(&self, nodes: impl IntoIterator<Item = NodeId>) -> Cost {
         let mut cost = Cost::default();
@@ -156,7 +167,7 @@ impl Reckoner<'_, '_> {
                 let mut cost = self.sequence(subquery.into_iter().chain(scalars));
                 let call = self.ledger.calls.get(&id).cloned().unwrap_or_default();
                 cost.peak = cost.peak.max(cost.held + call.peak);
-                cost.held += call.out - subquery.map_or(0, |s| self.costs[s.index()].held);
+                cost.held += call.out - subquery.map_or(0, |s| self.samples_in(s));
                 cost
             }
             _ => {

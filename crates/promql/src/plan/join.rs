@@ -9,6 +9,7 @@ use crate::binary::{
     BuildSpec, Filter, OrState, OrTee, OrUnseen, Probe, ProbeSpec, Signature, VectorScalar, changes_metric,
 };
 use crate::error::QueryError;
+use crate::exec::distinct::Distinct;
 use crate::exec::op::{METADATA, SlotId};
 use crate::parse::{Binary, BinaryOp, Cardinality, NodeId, ValueType, VectorMatching};
 
@@ -93,17 +94,19 @@ impl Compiler<'_> {
             (flow.unique, flow.sorted, flow.nameless) = (false, false, false);
         }
         if matching.fill_left.is_some() {
-            (flow.unique, flow.sorted) = (false, false);
+            // What fills in has other labels than what streams.
+            (flow.unique, flow.sorted, flow.nameless) = (false, false, false);
         }
         let drops = changes_metric(binary.op) || (binary.return_bool && !delayed);
         let check = self.check(id);
         if drops {
             flow.dropped_names(check, false);
-        } else if !keeps && check != Check::None {
-            let names = matching.labels.iter().chain(&matching.include);
-            flow.one_name =
-                matching.on && one_to_one && !names.clone().any(|n| METADATA.contains(&n.as_str()));
-            flow.then(crate::exec::distinct::Distinct::per_step(true));
+        } else if !keeps {
+            let mut names = matching.labels.iter().chain(&matching.include);
+            flow.one_name = matching.on && one_to_one && !names.any(|n| METADATA.contains(&n.as_str()));
+            if check != Check::None {
+                flow.then(Distinct::per_step(true));
+            }
         }
         flow
     }
