@@ -86,3 +86,29 @@ async fn queries_over_grpc_give_series_warnings_and_statistics() {
     let error = client.query_range(range("sum(")).await.unwrap_err();
     assert_eq!(error.message(), "1:5: parse error: unclosed left parenthesis");
 }
+
+/// R057: a peer that accepts and never answers holds up readiness for the Info timeout, and nothing else.
+#[tokio::test(flavor = "multi_thread")]
+async fn r057_readiness_waits_for_the_first_round() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let store = Store::start().await;
+    let querier = Querier::launch(&[
+        &format!("--endpoint={}", silent.local_addr().unwrap()),
+        &format!("--endpoint={}", store.address),
+        "--endpoint.info-timeout=2s",
+    ]);
+    let mut seen = Vec::new();
+    while seen.last() != Some(&200) {
+        let status = querier.probe("ready").await;
+        seen.extend(status.filter(|s| seen.last() != Some(s)));
+        if status == Some(503) {
+            assert_eq!(querier.probe("healthy").await, Some(200));
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert_eq!(seen, [503, 200]);
+    let answer = querier.get("/api/v1/query?query=up&time=600").await.json();
+    assert_eq!((answer["data"]["result"].as_array().unwrap().len(), &answer["warnings"]), (1, &json!(null)));
+    let stores = querier.get("/api/v1/stores").await.json();
+    assert_eq!(stores["data"]["store"].as_array().unwrap().len(), 1);
+}

@@ -349,3 +349,62 @@ async fn stores_are_listed_by_component() {
     });
     assert_eq!(get(&api, "/api/v1/stores").await.body["data"], json!({ "store": [store] }));
 }
+
+#[tokio::test]
+async fn r073_never_more_queries_run_than_the_gate_lets_in() {
+    let hung = Arc::new(Fake::of(vec![Step::Send(replicas()), Step::Hang]));
+    let words = ["--query.max-concurrent=2", "--query.timeout=300ms"];
+    let api = testing::api(vec![hung.clone()], &words, Budget::unlimited()).await;
+    let ask = || {
+        let api = api.clone();
+        tokio::spawn(async move { get(&api, "/api/v1/query?query=up").await.body["error"].clone() })
+    };
+    let waiting: Vec<_> = (0..8).map(|_| ask()).collect();
+    let gone: Vec<_> = (0..8).map(|_| ask()).collect();
+    let mut most = 0;
+    while !waiting.iter().all(|w| w.is_finished()) {
+        most = most.max(hung.open.load(Ordering::SeqCst));
+        gone.iter().for_each(|g| g.abort());
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    assert_eq!(most, 2);
+    // Waiting at the gate counts: everybody was told within the one timeout.
+    for answer in waiting {
+        let text = answer.await.unwrap();
+        let text = text.as_str().unwrap().to_owned();
+        assert!(text.starts_with("query timed out in "), "{text}");
+    }
+    while hung.open.load(Ordering::SeqCst) > 0 {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    assert_eq!(get(&api, "/api/v1/query?query=1").await.status, StatusCode::OK);
+}
+
+/// R058: what two stores hold on either side of a moment is found once, also by looking back over it.
+#[tokio::test]
+async fn r058_samples_at_the_boundary_of_two_stores_come_once() {
+    const T: Millis = 600_000;
+    let old = Fake {
+        range: (0, T - 1),
+        ..Fake::holding(vec![series("__name__=up", &[&[(T - 60_000, 1.0), (T - 1, 2.0)]])])
+    };
+    let new = Fake {
+        range: (T, Millis::MAX),
+        ..Fake::holding(vec![series("__name__=up", &[&[(T, 3.0), (T + 1, 4.0), (T + 60_000, 5.0)]])])
+    };
+    let api = testing::api(vec![Arc::new(old), Arc::new(new)], &[], Budget::unlimited()).await;
+    for (query, time, want) in [
+        ("up", "599.998", "1"),
+        ("up", "599.999", "2"),
+        ("up", "600", "3"),
+        ("up", "600.001", "4"),
+        ("up offset 1ms", "600", "2"),
+        ("up offset -1ms", "600", "4"),
+        ("count_over_time(up[2m])", "660", "4"),
+        ("sum_over_time(up[10m])", "660", "15"),
+    ] {
+        let answer =
+            get(&api, &format!("/api/v1/query?query={}&time={time}", query.replace(' ', "%20"))).await;
+        assert_eq!(answer.body["data"]["result"][0]["value"][1], want, "{query} at {time}");
+    }
+}

@@ -140,8 +140,8 @@ fn free_port() -> u16 {
 }
 
 impl Querier {
-    /// Starts it and waits until it is ready.
-    pub async fn start(args: &[&str]) -> Self {
+    /// Starts it.
+    pub fn launch(args: &[&str]) -> Self {
         let (http, grpc) = (free_port(), free_port());
         let child = Command::new(env!("CARGO_BIN_EXE_querier"))
             .args(["query", &format!("--http-address=127.0.0.1:{http}")])
@@ -150,15 +150,25 @@ impl Querier {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let mut querier = Querier { child, http, grpc };
+        Querier { child, http, grpc }
+    }
+
+    /// Starts it and waits until it is ready.
+    pub async fn start(args: &[&str]) -> Self {
+        let mut querier = Self::launch(args);
         for _ in 0..600 {
             assert!(querier.child.try_wait().unwrap().is_none(), "the querier ended");
-            if querier.request("GET /-/ready", "", "").await.is_some_and(|a| a.status == 200) {
+            if querier.probe("ready").await == Some(200) {
                 return querier;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         panic!("not ready within 30 s");
+    }
+
+    /// The status of a probe, once HTTP answers.
+    pub async fn probe(&self, name: &str) -> Option<u16> {
+        Some(self.request(&format!("GET /-/{name}"), "", "").await?.status)
     }
 
     /// Asks it to end, and waits.
