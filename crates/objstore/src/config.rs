@@ -44,7 +44,7 @@ pub enum ConfigError {
 }
 
 /// A parsed outer document.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct BucketConfig {
     /// The provider's type, as written.
     pub kind: String,
@@ -52,6 +52,16 @@ pub struct BucketConfig {
     pub config: Value,
     /// Prepended to every key.
     pub prefix: String,
+}
+
+/// Without the provider's part, which holds secrets.
+impl std::fmt::Debug for BucketConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BucketConfig")
+            .field("kind", &self.kind)
+            .field("prefix", &self.prefix)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Reads the outer document strictly; only the first YAML document counts.

@@ -21,7 +21,7 @@ pub(crate) enum Lookup {
     Path,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub(crate) struct Config {
     pub(super) bucket: String,
     pub(super) endpoint: String,
@@ -35,6 +35,16 @@ pub(crate) struct Config {
     pub(super) max_retries: u32,
     pub(super) sts_endpoint: String,
     pub(super) http: HttpConfig,
+}
+
+/// Without the keys: this ends up in logs.
+impl std::fmt::Debug for Config {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Config")
+            .field("bucket", &self.bucket)
+            .field("endpoint", &self.endpoint)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Config {
@@ -244,6 +254,8 @@ mod tests {
              kms_encryption_context: {}\n  encryption_key: ''\nsts_endpoint: ''\nmax_retries: 0\n",
         )
         .unwrap();
+        let shown = format!("{config:?}");
+        assert_eq!(shown, "Config { bucket: \"b\", endpoint: \"s3.eu-west-1.amazonaws.com\", .. }");
         assert_eq!((config.part_size, config.http.clone()), (64 << 20, HttpConfig::default()));
         assert_eq!((config.region_of_host(), config.path_style()), (Some("eu-west-1"), false));
     }

@@ -6,6 +6,9 @@
 
 use crate::{Error, Result};
 
+/// Kept back for what is not counted: the text of an error, the first growth of a column.
+const RESERVE: usize = 4096;
+
 #[derive(Clone, Debug)]
 pub(super) struct Allowance {
     left: usize,
@@ -13,7 +16,7 @@ pub(super) struct Allowance {
 
 impl Allowance {
     pub(super) fn of(data: &[u8]) -> Allowance {
-        Allowance { left: data.len().saturating_mul(64).saturating_add(1 << 20) }
+        Allowance { left: data.len().saturating_mul(64).saturating_add((1 << 20) - RESERVE) }
     }
 
     /// Takes `count` items of `size` bytes.
