@@ -81,6 +81,11 @@ impl Hold {
         self.request.account.release(given);
     }
 
+    /// Gives back everything.
+    pub(crate) fn release_all(&mut self) {
+        self.release(u64::MAX);
+    }
+
     /// A shared buffer that stays charged as long as any slice of it lives.
     pub(crate) fn over(self, buffer: Vec<u8>) -> Bytes {
         struct Charged {

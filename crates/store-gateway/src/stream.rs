@@ -15,6 +15,7 @@ use storeapi_proto::thanos::ShardInfo;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
+use tsdb_block::index::ChunkMeta;
 
 use crate::block::Block;
 use crate::chunks::{self, Loader, Spent};
@@ -34,6 +35,10 @@ const PIECE: u64 = 2 << 20;
 const LEAST_PIECE: u64 = 128 << 10;
 /// References all blocks of a request work on at once.
 const REFERENCES: usize = 200_000;
+/// Chunks of them that are known at once, about.
+const CHUNKS: usize = 400_000;
+/// References of a batch at least.
+const LEAST_BATCH: usize = 64;
 /// How long a block may take to bring its next series: Thanos' frame timeout.
 const STEP: Duration = Duration::from_secs(10 * 60);
 /// What one selected series is charged while the answer has not passed it: entry, labels, chunks.
@@ -184,15 +189,21 @@ impl Producer {
         let mut selected = Vec::new();
         let mut held: Vec<Found> = Vec::new();
         let mut any = false;
+        let what = format!("chunk references of block {}", self.block.id);
+        let mut metas = self.request.hold(0, &what)?;
         while at < references.len() {
             let end = (at + size).min(references.len());
             let batch = in_time(self.scan.batch(&references[at..end])).await?;
             self.count(&batch, &expanded)?;
+            let chunks: usize = batch.series.iter().map(|f| f.chunks.len()).sum();
+            metas.grow((chunks * size_of::<ChunkMeta>()) as u64, &what)?;
             selected.extend_from_slice(&batch.selected);
             any |= !batch.series.is_empty();
             held.extend(batch.series);
             let passed = (end - at) as u64 * SERIES_CHARGE;
-            (at, size) = (end, (size * 4).min(most));
+            // Series of long blocks have thousands of chunks: then fewer of them are taken at once.
+            let by_chunks = CHUNKS / self.shape.blocks.max(1) * (end - at) / chunks.max(1);
+            (at, size) = (end, (size * 4).min(most).min(by_chunks).max(LEAST_BATCH.min(most)));
             let ready = match (order, batch.bound) {
                 _ if at == references.len() => {
                     sort(&mut held);
@@ -212,6 +223,7 @@ impl Producer {
             // Where order is lost all series stay until the end, and so does their charge.
             if order == Order::Kept {
                 self.reserved.release(passed);
+                metas.release_all();
             }
         }
         if let Some(key) = expanded.cache_key.take() {
