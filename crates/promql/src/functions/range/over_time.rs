@@ -5,6 +5,8 @@
 //! largest) values the first decides the value and the last decides the time, a NaN gives way to any
 //! number, and of several NaN the last stays.
 
+use std::cell::Cell;
+
 use model::{Millis, Samples};
 
 use super::RangeContext;
@@ -80,6 +82,14 @@ pub(super) fn ts_of_max(ctx: &RangeContext<'_>, split: &Split<'_>, notes: &mut N
     extreme(ctx, split, notes, |best, v| v >= best, time, out);
 }
 
+/// Most candidates that room is kept for.
+const MOST_KEPT: usize = 1 << 16;
+
+thread_local! {
+    /// Room for candidates, kept from one series to the next.
+    static CANDIDATES: Cell<Vec<usize>> = const { Cell::new(Vec::new()) };
+}
+
 /// Walks windows with the candidates for the best value: indices in order, each better than all that
 /// follow it, so that the first is the answer and every sample enters and leaves once.
 fn extreme(
@@ -91,7 +101,8 @@ fn extreme(
     out: &mut Column,
 ) {
     let values = &*split.values;
-    let mut candidates: Vec<usize> = Vec::new();
+    let mut candidates = CANDIDATES.take();
+    candidates.clear();
     let (mut head, mut seen) = (0, 0);
     split.walk(&ctx.windows, (0, 0), |view| {
         if view.values.is_empty() {
@@ -126,4 +137,7 @@ fn extreme(
         }
         write(candidates[head], out, view.step);
     });
+    if candidates.capacity() <= MOST_KEPT {
+        CANDIDATES.set(candidates);
+    }
 }
