@@ -8,7 +8,7 @@
 use std::cell::RefCell;
 use std::cmp::Ordering;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 pub use crate::gofmt::quote;
 
@@ -26,9 +26,10 @@ impl Default for Labels {
 }
 
 impl Labels {
-    /// The empty set.
+    /// The empty set; all of them share their nothing.
     pub fn empty() -> Self {
-        Labels(Arc::from(&[][..]))
+        static EMPTY: LazyLock<Labels> = LazyLock::new(|| Labels(Arc::from(&[][..])));
+        EMPTY.clone()
     }
 
     /// Builds a set from pairs in any order. Empty values are kept; of equal names the last wins.
