@@ -27,6 +27,12 @@ const COMMANDS: &[Entry] = &[
     ("servers", "[exec CMD…]", "an S3 server and a Prometheus for tests; runs CMD or waits", servers::run),
     ("golden", "DIR [--store-bin BIN] [--query-bin BIN] [--known FILE]", "replays recorded answers", golden),
     ("compliance", "--scripts DIR", "runs PromQL scripts through the engine", compliance),
+    (
+        "differential",
+        "--prometheus BIN [--count N] [--seed N]",
+        "generated expressions, the engine against a real Prometheus",
+        differential,
+    ),
     ("bench", "--thanos BIN [--prometheus BIN]", "both sides in turn over the same blocks", bench),
     ("codegen", "[--check]", "writes (or checks) the messages generated from proto/", codegen),
     ("help", "", "this text", help),
@@ -99,6 +105,10 @@ fn golden(args: &[String]) -> anyhow::Result<()> {
 
 fn compliance(args: &[String]) -> anyhow::Result<()> {
     tool("compliance", "dev", &[], args)
+}
+
+fn differential(args: &[String]) -> anyhow::Result<()> {
+    tool("differential", "dev", &[], args)
 }
 
 fn bench(args: &[String]) -> anyhow::Result<()> {
