@@ -388,3 +388,17 @@ fn a_series_whose_type_changes_is_one_once_the_type_is_dropped() {
     let error = range(&engine, &store, "rate(m[1m])").unwrap_err();
     assert_eq!(error.to_string(), "vector cannot contain metrics with the same labelset");
 }
+
+#[test]
+fn of_a_float_and_a_histogram_that_become_one_series_the_histogram_is_shown() {
+    let store =
+        load("load 10s\n  f{a=\"1\"} 1x60\n  h{a=\"1\"} {{schema:0 count:3 sum:4 buckets:[1 1 1]}}x60");
+    for query in
+        ["-{__name__=~\"f|h\"}", "label_replace({__name__=~\"f|h\"}, \"__name__\", \"n\", \"\", \"\")"]
+    {
+        let out = instant(&engine(1), &store, query).unwrap();
+        assert_eq!((out.series.len(), out.series[0].1.hists.len()), (1, 1), "{query}");
+    }
+    let error = instant(&engine(1), &store, "{__name__=~\"f|h\"} * 2").unwrap_err();
+    assert_eq!(error.to_string(), "vector cannot contain metrics with the same labelset");
+}

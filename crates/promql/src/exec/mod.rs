@@ -213,7 +213,8 @@ impl Driver<'_> {
             }
             Root::Rows(flow) => {
                 let vector = instant.filter(|_| query.result_type() == ValueType::Vector);
-                let streams = flow.unique && flow.sorted && flow.one_name_or_kept(self.env);
+                let ordered = flow.sorted && flow.one_name_or_kept(self.env);
+                let streams = flow.unique && (vector.is_some() || ordered);
                 let what = Arc::from(query.text());
                 let mut results = Results::new(sink, flow.steps, vector, streams, what);
                 self.drive(flow, &mut |row, cx| results.push(row, cx))?;

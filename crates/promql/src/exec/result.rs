@@ -37,8 +37,8 @@ pub(crate) struct Results<'s> {
 }
 
 impl<'s> Results<'s> {
-    /// The end of a flow with these steps. `streams` if the rows of a matrix are distinct
-    /// and ascend.
+    /// The end of a flow with these steps. `streams` if its rows are distinct and, for a
+    /// matrix, ascend.
     pub(crate) fn new(
         sink: &'s mut dyn Sink,
         steps: Steps,
@@ -58,7 +58,7 @@ impl<'s> Results<'s> {
         }
         let streams = match self.vector {
             // Duplicates have been refused on the way, except where names go only now.
-            Some(_) => !delayed,
+            Some(_) => self.streams && !delayed,
             // Labels that sort around the metric name upset the order once that is dropped: they come
             // before all others, so nothing but the empty set can have been handed on.
             None => self.streams && (self.started || cx.env.is_tidy()),

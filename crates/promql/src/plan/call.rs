@@ -141,7 +141,7 @@ impl Compiler<'_> {
         let names_metric = texts[0] == model::labels::METRIC_NAME;
         let mut flow = self.rows(args[0])?;
         flow.then_map(call.map_err(QueryError::Execution)?);
-        flow.then(crate::exec::distinct::Distinct::per_step(true));
+        flow.then(crate::exec::distinct::Distinct::by_kind());
         (flow.unique, flow.sorted) = (false, false);
         if names_metric {
             (flow.one_name, flow.nameless) = (false, false);

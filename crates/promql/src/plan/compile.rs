@@ -421,7 +421,7 @@ impl Compiler<'_> {
         let mut flow = self.rows(expr)?;
         flow.then_map(Negate);
         // Series that become equal are put together; this is the one check that delayed removal spares.
-        let check = if self.options.delayed_name_removal { Check::None } else { Check::PerStep };
+        let check = if self.options.delayed_name_removal { Check::None } else { Check::ByKind };
         flow.dropped_names(check, self.options.delayed_name_removal);
         Ok(Part::Rows(flow))
     }

@@ -129,7 +129,9 @@ impl Flow {
                 self.then(Distinct::strict());
                 (self.unique, self.one_name) = (true, true);
             }
-            Check::PerStep if self.nameless => {}
+            Check::PerStep | Check::ByKind if self.nameless => {}
+            Check::ByKind if exact => self.then(Distinct::by_kind()),
+            Check::ByKind => self.then(Distinct::per_step(false)),
             Check::PerStep => self.then(Distinct::per_step(exact)),
         }
         self.one_name |= !delayed;
@@ -149,6 +151,8 @@ pub(crate) enum Check {
     None,
     /// They must not meet at a step.
     PerStep,
+    /// They must not meet at a step, unless one is a float and one a histogram.
+    ByKind,
     /// There must be none.
     Strict,
 }
