@@ -85,6 +85,13 @@ impl Answer {
         sorted
     }
 
+    /// The same answer without the warnings that contain `text`.
+    pub fn without(&self, text: &str) -> Answer {
+        let mut answer = self.clone();
+        answer.warnings.retain(|w| !w.contains(text));
+        answer
+    }
+
     /// Reads the body of Prometheus' query API.
     ///
     /// # Errors

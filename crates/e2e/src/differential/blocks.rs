@@ -19,7 +19,7 @@ use tsdb_block::meta::BlockMeta;
 use super::data::{LENGTH, START, Series};
 
 /// Length of a block.
-const BLOCK: Millis = 2 * 3_600_000;
+pub const BLOCK: Millis = 2 * 3_600_000;
 /// Most samples of a chunk.
 const CHUNK: usize = 120;
 

@@ -10,11 +10,25 @@ use promql::{Engine, testing::Memory};
 use serde_json::Value;
 
 use super::answer::{Answer, Request};
+use super::blocks::BLOCK;
 use super::compare;
+use super::data::START;
 use super::prometheus::Prometheus;
 
 /// How often an answer that differs is asked for again.
 const AGAIN: usize = 20;
+
+/// A warning that depends on where blocks end: Prometheus' reader of several blocks forgets what it knows
+/// of counter resets at the first histogram after it was moved (`storage/merge.go`).
+const BLOCK_DEPENDENT: &str = "conflicting counter resets";
+
+/// Whether counts or sums of histograms may be read across the end of a block.
+fn spans_blocks(request: &Request) -> bool {
+    let (end, _) = request.range.unwrap_or((request.start, 0));
+    let far = 70 * 60_000;
+    let near = (request.start - far..=end + far).contains(&(START + BLOCK));
+    request.expr.contains("histogram_") && (near || request.expr.contains('@'))
+}
 
 /// Both sides.
 #[derive(Debug)]
@@ -76,6 +90,16 @@ impl Duel {
             }
             if content {
                 difference = None;
+            }
+            if difference.is_some()
+                && spans_blocks(&request)
+                && let Ok(got) = &got
+            {
+                difference = compare::difference(
+                    &request.expr,
+                    &wanted.without(BLOCK_DEPENDENT),
+                    &got.without(BLOCK_DEPENDENT),
+                );
             }
         }
         Ok(Verdict { request, body, wanted, difference, unstable })
