@@ -299,11 +299,10 @@ fn read_series(mut c: Cursor<'_>) -> Result<Series, Malformed> {
                 labels.push((name, value));
             }
             (2, LEN) => {
-                let sub = c.sub()?;
-                if sub.at == sub.end {
-                    continue; // Says nothing, and would cost far more memory than its two bytes.
+                let chunk = read_aggr_chunk(c.sub()?)?;
+                if chunk == AggrChunk::default() {
+                    continue; // Says nothing, and would cost far more memory than its few bytes.
                 }
-                let chunk = read_aggr_chunk(sub)?;
                 if chunks.is_empty() {
                     chunks.reserve_exact(1);
                 }

@@ -92,3 +92,16 @@ fn disorder_and_lying_lengths_are_named() {
     let lie = Bytes::from_static(&[0x0a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f]);
     assert_eq!(decode(&lie).unwrap_err(), Malformed { at: 8, what: "length beyond the frame" });
 }
+
+#[test]
+fn chunks_that_say_nothing_are_left_out_however_many_bytes_they_take() {
+    // Empty, a zero written out, and a field nobody knows.
+    let chunks: [&[u8]; 3] = [b"\x12\x00", b"\x12\x02\x08\x00", b"\x12\x02\x78\x01"];
+    let mut series = vec![0x0a, 6, 0x0a, 1, b'a', 0x12, 1, b'b'];
+    series.extend(chunks.concat());
+    let mut frame = vec![0x0a, series.len() as u8];
+    frame.extend(series);
+    let labels = Labels::from_pairs([("a", "b")]);
+    let wanted = Item::Series(vec![Series { labels, chunks: vec![] }]);
+    assert_eq!(decode(&frame.into()).unwrap(), Some(wanted));
+}
