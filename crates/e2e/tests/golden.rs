@@ -28,3 +28,19 @@ async fn every_recorded_block_and_answer_is_ours_too() {
     assert!(outcome.passed > 0, "nothing was compared");
     assert_eq!(outcome.failed, 0, "{}\n{}", outcome.differences.join("\n"), outcome.summary());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_all_in_one_binary_is_either_service_under_its_verb() {
+    let work = tempfile::tempdir().unwrap();
+    let athanor = harness::build("athanor").unwrap();
+    let options = Options {
+        dir: golden::data().0,
+        programs: Programs { store: athanor.clone(), querier: athanor },
+        known: Known::default(),
+        only: "query=up&".to_owned(),
+        work: work.path().to_owned(),
+    };
+    let outcome = golden::replay(&options).await.unwrap();
+    assert!(outcome.passed > 10, "{}", outcome.summary());
+    assert_eq!(outcome.failed, 0, "{}", outcome.differences.join("\n"));
+}
