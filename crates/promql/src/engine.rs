@@ -11,6 +11,7 @@ use model::{Account, Millis};
 
 use crate::annotations::Annotations;
 use crate::error::QueryError;
+use crate::explain::Explanation;
 use crate::interrupt::Interrupt;
 use crate::parse::{Ast, Options, ValueType};
 use crate::sink::Sink;
@@ -85,6 +86,8 @@ pub struct QueryOptions {
     pub interrupt: Interrupt,
     /// What memory is charged to; nothing is charged without one.
     pub account: Option<Arc<Account>>,
+    /// Whether operators are measured. The query then runs in one thread.
+    pub analyze: bool,
 }
 
 /// Turns texts into queries.
@@ -129,6 +132,9 @@ pub struct Outcome {
     pub annotations: Annotations,
     /// Times and samples.
     pub stats: Statistics,
+    /// The operators with what each took: with [`QueryOptions::analyze`], where the result is an instant
+    /// vector or a scalar at each time.
+    pub analysis: Option<Explanation>,
 }
 
 impl Engine {
@@ -234,6 +240,29 @@ impl Query {
             Times::Instant(_) => self.ast.value_type(),
             Times::Range { .. } => ValueType::Matrix,
         }
+    }
+
+    /// The operators of the query as a tree, its figures all zero; `None` for strings and for range
+    /// vectors as results. Nothing is read.
+    ///
+    /// # Errors
+    /// What is refused before anything is read: labels that are none, too many steps.
+    pub fn explain(&self) -> Result<Option<Explanation>, QueryError> {
+        let program = crate::plan::compile(self, self.lookback(), true)?;
+        Ok(program.outline.map(|outline| outline.tree))
+    }
+
+    /// How old a selected sample may be.
+    pub(crate) fn lookback(&self) -> Millis {
+        match self.options.lookback {
+            own if own > 0 => own,
+            _ => self.engine.lookback,
+        }
+    }
+
+    /// Whether samples are counted.
+    pub(crate) fn is_counting(&self) -> bool {
+        self.engine.max_samples > 0 || self.options.stats != StatsLevel::None || self.options.analyze
     }
 
     /// Evaluates the query and hands the result to `sink`. Blocks the calling thread. What was handed

@@ -17,6 +17,7 @@ use crate::exec::ledger::Ledger;
 use crate::exec::lift::{Lift, timestamps};
 use crate::exec::op::{Cx, Env, Row, Slots};
 use crate::exec::pipe::{End, Pipe};
+use crate::exec::profile;
 use crate::exec::shared::{Reader, Sources};
 use crate::functions::Param;
 use crate::functions::range::Windows;
@@ -133,13 +134,20 @@ impl Driver<'_> {
         let mut row = Row::default();
         loop {
             self.env.interrupt.check()?;
-            let Some(labels) = set.next(&mut samples)? else { return Ok(()) };
+            let meter = &self.env.meter;
+            let began = profile::begin(self.ledger.as_ref(), meter);
+            let next = set.next(&mut samples)?;
+            let Some(labels) = next else {
+                profile::end(self.ledger.as_mut(), meter, select.node, began);
+                return Ok(());
+            };
             if let Some(reading) = reading {
                 strip_buckets(&mut samples, reading);
             }
             let ledger = self.ledger.as_mut();
             let cx = &mut Cx { env: self.env, slots: &mut self.slots, notes: &mut *notes, ledger };
             let any = select.lift.lift(labels, &mut samples, steps, &mut row, cx.env, cx.notes)?;
+            profile::end(cx.ledger.as_deref_mut(), meter, select.node, began);
             if let Some(ledger) = cx.ledger.as_deref_mut() {
                 select.count(ledger, &samples, &row.column, (steps, self.env.lookback))?;
             }

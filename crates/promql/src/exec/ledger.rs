@@ -13,6 +13,7 @@ use model::{HistogramAt, Samples};
 
 use crate::column::Column;
 use crate::error::QueryError;
+use crate::exec::profile::Profile;
 use crate::functions::range::Windows;
 use crate::parse::NodeId;
 
@@ -98,6 +99,8 @@ pub(crate) struct Ledger {
     pub infos: HashMap<NodeId, Counts>,
     /// The limit; 0 for none.
     pub limit: i64,
+    /// What operators took, where the run is analysed.
+    pub profile: Option<Profile>,
 }
 
 impl Ledger {
@@ -107,6 +110,9 @@ impl Ledger {
 
     /// A row that leaves a node.
     pub(crate) fn row(&mut self, node: NodeId, column: &Column) -> Result<(), QueryError> {
+        if let Some(profile) = &mut self.profile {
+            profile.row(node);
+        }
         let counts = self.nodes.entry(node).or_default();
         counts.add(column);
         let total = counts.total;

@@ -33,6 +33,11 @@ impl Meter {
         Ok(())
     }
 
+    /// What is charged and not given back.
+    pub(crate) fn held(&self) -> u64 {
+        self.held.load(Ordering::Relaxed)
+    }
+
     /// Gives back `bytes` that were charged.
     pub(crate) fn release(&self, bytes: u64) {
         if let Some(account) = &self.account {

@@ -15,6 +15,7 @@ pub(crate) mod merge;
 pub(crate) mod meter;
 pub(crate) mod op;
 pub(crate) mod pipe;
+pub(crate) mod profile;
 mod reckon;
 pub(crate) mod result;
 pub(crate) mod shared;
@@ -24,7 +25,7 @@ pub(crate) mod whole;
 use std::sync::Arc;
 use std::time::Instant;
 
-use model::{Millis, Samples};
+use model::{Budget, Millis, Samples};
 
 use crate::annotations::{Annotation, Annotations};
 use crate::engine::{Outcome, Query, Times};
@@ -39,6 +40,7 @@ use driver::{Driver, scalar_column};
 use ledger::Ledger;
 use meter::Meter;
 use op::{Env, Row, Slot, Slots};
+use profile::{Profile, measured};
 use reckon::reckon;
 use result::{Results, window};
 use shared::Sources;
@@ -50,33 +52,36 @@ const FEW_STEPS: usize = 20_000;
 pub(crate) fn run(query: &Query, store: &dyn Queryable, sink: &mut dyn Sink) -> Result<Outcome, QueryError> {
     let began = Instant::now();
     query.options.interrupt.check()?;
-    let lookback = match query.options.lookback {
-        own if own > 0 => own,
-        _ => query.engine.lookback,
-    };
-    let program = compile(query, lookback)?;
+    let lookback = query.lookback();
+    let analyze = query.options.analyze;
+    let program = compile(query, lookback, analyze)?;
     let env = Env::new(
         query.engine.clone(),
         query.pool.clone(),
         lookback,
         query.options.interrupt.clone(),
-        Meter::new(query.options.account.clone()),
+        Meter::new(match &query.options.account {
+            // What is held is read off the account.
+            None if analyze => Some(Arc::new(Budget::unlimited().account())),
+            account => account.clone(),
+        }),
     );
     for context in program.analysis.contexts.iter().filter(|c| c.steps.count > FEW_STEPS) {
         // What works on one row at a time still has that row.
         env.meter.charge(32 * context.steps.count as u64, &query.text())?;
     }
-    let Program { analysis, selections, steps, root, slots, notes } = program;
+    let Program { analysis, selections, steps, root, slots, notes, outline } = program;
     let sources = Sources::start(store, selections);
     let limit = query.engine.max_samples as i64;
-    let counting = limit > 0 || query.options.stats != StatsLevel::None;
-    let ledger = counting.then(|| Ledger { limit, ..Ledger::default() });
+    let profile = outline.as_ref().map(|_| Profile::new(analysis.ast.nodes().len()));
+    let ledger = query.is_counting().then(|| Ledger { limit, profile, ..Ledger::default() });
     let mut driver = Driver { env: &env, slots: Slots::new(slots), notes, ledger, sources };
     let prepared = Instant::now();
     for step in steps {
         driver.step(step)?;
     }
     driver.root(root, query, sink)?;
+    let mut explained = None;
     let samples = match driver.ledger.take() {
         None => None,
         Some(ledger) => {
@@ -84,6 +89,7 @@ pub(crate) fn run(query: &Query, store: &dyn Queryable, sink: &mut dyn Sink) -> 
             if limit > 0 && stats.peak as i64 > limit {
                 return Err(QueryError::TooManySamples);
             }
+            explained = outline.map(|outline| profile::analysis(outline, &analysis, &ledger));
             Some(stats).filter(|_| query.options.stats != StatsLevel::None)
         }
     };
@@ -98,7 +104,7 @@ pub(crate) fn run(query: &Query, store: &dyn Queryable, sink: &mut dyn Sink) -> 
     let mut annotations = Annotations::default();
     // Nodes in order are the order of evaluation.
     driver.notes.into_values().for_each(|notes| annotations.merge(notes));
-    Ok(Outcome { annotations, stats: Statistics { timings, samples } })
+    Ok(Outcome { annotations, stats: Statistics { timings, samples }, analysis: explained })
 }
 
 impl Driver<'_> {
@@ -108,13 +114,14 @@ impl Driver<'_> {
         match step {
             Step::Build(flow, spec, slot) => {
                 let mut build = Box::<crate::binary::Build>::default();
-                self.drive(flow, &mut |row, cx| build.add(row, &spec, cx.env))?;
+                let node = flow.node;
+                self.drive(flow, &mut |row, cx| measured(cx, node, |cx| build.add(row, &spec, cx.env)))?;
                 self.slots.put(slot, Slot::Build(build));
             }
             Step::Rows(flow, slot) => {
-                let mut rows = Vec::new();
+                let (node, mut rows) = (flow.node, Vec::new());
                 self.drive(flow, &mut |row, cx| {
-                    cx.env.meter.charge(row.bytes(), &"an intermediate result")?;
+                    measured(cx, node, |cx| cx.env.meter.charge(row.bytes(), &"an intermediate result"))?;
                     rows.push(std::mem::take(row));
                     Ok(())
                 })?;
@@ -142,7 +149,7 @@ impl Driver<'_> {
         let (steps, node) = (flow.steps, flow.node);
         let (mut base, mut drops) = (Vec::new(), Vec::new());
         self.drive(flow, &mut |row, cx| {
-            cx.env.meter.charge(row.bytes(), &what)?;
+            measured(cx, node, |cx| cx.env.meter.charge(row.bytes(), &what))?;
             let row = std::mem::take(row);
             base.push((row.labels, row.column));
             drops.push(row.drop_name);
@@ -155,13 +162,14 @@ impl Driver<'_> {
             let select = Select { selection, lift, counts_only: false, node };
             let flow = Flow { node, ..Flow::new(Source::Select(Box::new(select)), steps) };
             self.drive(flow, &mut |row, cx| {
-                cx.env.meter.charge(row.bytes(), &what)?;
+                measured(cx, node, |cx| cx.env.meter.charge(row.bytes(), &what))?;
                 let row = std::mem::take(row);
                 infos.push((row.labels, row.column));
                 Ok(())
             })?;
         }
-        let rows = call.join(base, &infos).map_err(QueryError::Execution)?;
+        let rows = self.with_cx(node, |cx| measured(cx, node, |_| call.join(base, &infos)));
+        let rows = rows.map_err(QueryError::Execution)?;
         let row = |r: crate::functions::info::Enriched| Row {
             labels: r.labels,
             drop_name: drops[r.base],

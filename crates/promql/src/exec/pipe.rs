@@ -6,6 +6,7 @@
 use crate::annotations::Annotations;
 use crate::error::QueryError;
 use crate::exec::op::{Cx, Row};
+use crate::exec::profile::Timed;
 use crate::plan::Staged;
 
 /// Where a flow's rows end. Takes the row apart as it likes.
@@ -24,7 +25,11 @@ pub(crate) struct Pipe {
 
 impl Pipe {
     /// Opens every operator.
-    pub(crate) fn open(ops: Vec<Staged>, cx: &mut Cx<'_>) -> Result<Pipe, QueryError> {
+    pub(crate) fn open(mut ops: Vec<Staged>, cx: &mut Cx<'_>) -> Result<Pipe, QueryError> {
+        if cx.ledger.as_ref().is_some_and(|l| l.profile.is_some()) {
+            let timed = |Staged { op, node }| Staged { op: Box::new(Timed { op, node }), node };
+            ops = ops.into_iter().map(timed).collect();
+        }
         let notes = vec![Annotations::default(); ops.len()];
         let mut pipe = Pipe { ops, notes, more: Vec::new(), waiting: Vec::new() };
         for (staged, notes) in pipe.ops.iter_mut().zip(&mut pipe.notes) {

@@ -19,8 +19,12 @@ struct Cost {
     peak: i64,
 }
 
-/// Puts everything together. `per_step` as the caller wants it.
-pub(crate) fn reckon(a: &Analysis<'_>, ledger: &Ledger, per_step: bool) -> SampleStats {
+/// Most samples held while each node and what is below it was evaluated.
+pub(crate) fn peaks(a: &Analysis<'_>, ledger: &Ledger) -> Vec<i64> {
+    costs(a, ledger).iter().map(|c| c.peak.max(0)).collect()
+}
+
+fn costs(a: &Analysis<'_>, ledger: &Ledger) -> Vec<Cost> {
     let mut costs: Vec<Cost> = vec![Cost::default(); a.ast.nodes().len()];
     for i in 0..costs.len() {
         let id = NodeId(i as u32);
@@ -29,6 +33,12 @@ pub(crate) fn reckon(a: &Analysis<'_>, ledger: &Ledger, per_step: bool) -> Sampl
             costs[i] = Reckoner { a, ledger, costs: &costs }.repeated(id, cost);
         }
     }
+    costs
+}
+
+/// Puts everything together. `per_step` as the caller wants it.
+pub(crate) fn reckon(a: &Analysis<'_>, ledger: &Ledger, per_step: bool) -> SampleStats {
+    let costs = costs(a, ledger);
     let peak = costs[a.ast.root().index()].peak.max(0) as usize;
     let loaded = loaded(a, ledger);
     let stats = |per: &[i64]| -> Vec<(i64, i64)> {

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::analysis::{Analysis, Context};
+use super::explain::{Outline, outline};
 use super::flow::{Check, Flow, ScalarStep, Select, Source, Step};
 use super::select::{selection, selector};
 use crate::aggregate::{Aggregate, CountValues, Grouping, LimitRatio, Place, Rank};
@@ -20,7 +21,6 @@ use crate::exec::merge::Merge;
 use crate::exec::op::{METADATA, Scalar, SlotId};
 use crate::exec::vector::{Negate, Repeat, Tap};
 use crate::parse::{self, AggregateOp, Expr, Extended, NodeId, UnaryOp, ValueType};
-use crate::stats::StatsLevel;
 use crate::storage::Selection;
 
 /// Operators that hold a side each, one behind the other; more, and what came so far is put down first.
@@ -43,6 +43,8 @@ pub(crate) struct Program<'q> {
     pub root: Root,
     /// What can be said before looking at any sample, by node.
     pub notes: BTreeMap<NodeId, Annotations>,
+    /// The operators as a tree, where that is wanted and there are any.
+    pub outline: Option<Outline>,
 }
 
 /// What the result is.
@@ -86,8 +88,12 @@ pub(super) enum Part {
     Taken,
 }
 
-/// Compiles a query.
-pub(crate) fn compile(query: &Query, lookback: model::Millis) -> Result<Program<'_>, QueryError> {
+/// Compiles a query; with the tree of its operators if `explained`.
+pub(crate) fn compile(
+    query: &Query,
+    lookback: model::Millis,
+    explained: bool,
+) -> Result<Program<'_>, QueryError> {
     let analysis = Analysis::new(&query.ast, query.times, &query.engine);
     check_steps(&analysis, query)?;
     let mut compiler = Compiler {
@@ -102,11 +108,15 @@ pub(crate) fn compile(query: &Query, lookback: model::Millis) -> Result<Program<
         slots: 0,
         notes: BTreeMap::new(),
         at: query.ast.root(),
-        counting: query.engine.max_samples > 0 || query.options.stats != StatsLevel::None,
+        counting: query.is_counting(),
+        constants: explained.then(HashMap::new),
     };
     compiler.run()?;
     let root = compiler.root()?;
+    let constants = compiler.constants.take();
+    let outline = constants.and_then(|constants| outline(&compiler.a, &query.text, &constants));
     Ok(Program {
+        outline,
         analysis: compiler.a,
         selections: compiler.selections,
         steps: compiler.steps,
@@ -158,6 +168,8 @@ pub(super) struct Compiler<'q> {
     at: NodeId,
     /// Whether samples are counted.
     counting: bool,
+    /// Scalars that are known now, where the plan is to be explained.
+    constants: Option<HashMap<NodeId, f64>>,
 }
 
 impl Compiler<'_> {
@@ -169,6 +181,9 @@ impl Compiler<'_> {
                 true => self.node(id)?,
                 false => Part::Taken,
             };
+            if let (Some(constants), Part::Scalar(Scalar::Const(value))) = (&mut self.constants, &part) {
+                constants.insert(id, *value);
+            }
             let part = self.counted(id, part);
             let part = self.hoisted(id, part);
             self.parts.push(part);

@@ -7,6 +7,7 @@
 mod analysis;
 mod call;
 mod compile;
+mod explain;
 mod flow;
 mod info;
 mod join;
@@ -14,4 +15,5 @@ mod select;
 
 pub(crate) use analysis::Analysis;
 pub(crate) use compile::{Program, Root, compile};
+pub(crate) use explain::Outline;
 pub(crate) use flow::{Flow, InfoStep, Select, Source, Staged, Step};

@@ -176,6 +176,7 @@ impl Evaluator {
             stats: if job.stats { StatsLevel::Totals } else { StatsLevel::None },
             interrupt: interrupt.clone(),
             account: Some(account.clone()),
+            analyze: false,
         };
         let query = match job.times {
             Times::At(at) => self.engine.instant(&job.text, at, options),

@@ -1,0 +1,133 @@
+//! What operators took: time, rows and bytes, by node of the tree.
+//!
+//! Holds the stopwatches of a run that is analysed, and the figures made of them. It knows no operator. A
+//! run that is not analysed has no [`Profile`], wraps no operator and looks at no clock. Invariant: what
+//! is measured for a node is its own; figures of a tree sum up what is below. Read `ledger` for samples.
+
+use std::time::{Duration, Instant};
+
+use super::ledger::Ledger;
+use super::meter::Meter;
+use super::op::{Cx, Op, Row};
+use super::reckon::peaks;
+use crate::error::QueryError;
+use crate::explain::{Explanation, Figures};
+use crate::parse::{Expr, NodeId};
+use crate::plan::{Analysis, Outline};
+
+/// What the nodes of a tree took.
+#[derive(Debug)]
+pub(crate) struct Profile(Vec<Spent>);
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Spent {
+    time: Duration,
+    rows: u64,
+    held: i64,
+    peak: i64,
+}
+
+/// A measurement that has begun.
+pub(crate) struct Began {
+    at: Instant,
+    held: u64,
+}
+
+impl Profile {
+    /// Of a tree of so many nodes.
+    pub(crate) fn new(nodes: usize) -> Self {
+        Profile(vec![Spent::default(); nodes])
+    }
+
+    /// A row left a node.
+    pub(crate) fn row(&mut self, node: NodeId) {
+        self.0[node.index()].rows += 1;
+    }
+
+    fn add(&mut self, node: NodeId, began: &Began, meter: &Meter) {
+        let spent = &mut self.0[node.index()];
+        spent.time += began.at.elapsed();
+        spent.held += meter.held() as i64 - began.held as i64;
+        spent.peak = spent.peak.max(spent.held);
+    }
+}
+
+/// Begins to measure, if this run is analysed.
+pub(crate) fn begin(ledger: Option<&Ledger>, meter: &Meter) -> Option<Began> {
+    ledger?.profile.as_ref()?;
+    Some(Began { at: Instant::now(), held: meter.held() })
+}
+
+/// Ends a measurement: it was for `node`.
+pub(crate) fn end(ledger: Option<&mut Ledger>, meter: &Meter, node: NodeId, began: Option<Began>) {
+    if let (Some(profile), Some(began)) = (ledger.and_then(|l| l.profile.as_mut()), began) {
+        profile.add(node, &began, meter);
+    }
+}
+
+/// Runs `f` as part of `node`.
+pub(crate) fn measured<T>(cx: &mut Cx<'_>, node: NodeId, f: impl FnOnce(&mut Cx<'_>) -> T) -> T {
+    let began = begin(cx.ledger.as_deref(), &cx.env.meter);
+    let result = f(cx);
+    end(cx.ledger.as_deref_mut(), &cx.env.meter, node, began);
+    result
+}
+
+/// An operator that is measured.
+pub(crate) struct Timed {
+    /// The operator.
+    pub op: Box<dyn Op>,
+    /// Its node.
+    pub node: NodeId,
+}
+
+impl Op for Timed {
+    fn open(&mut self, cx: &mut Cx<'_>) -> Result<(), QueryError> {
+        measured(cx, self.node, |cx| self.op.open(cx))
+    }
+
+    fn apply(&mut self, row: &mut Row, more: &mut Vec<Row>, cx: &mut Cx<'_>) -> Result<bool, QueryError> {
+        measured(cx, self.node, |cx| self.op.apply(row, more, cx))
+    }
+
+    fn finish(&mut self, more: &mut Vec<Row>, cx: &mut Cx<'_>) -> Result<(), QueryError> {
+        measured(cx, self.node, |cx| self.op.finish(more, cx))
+    }
+}
+
+/// The tree of a plan with the figures of its run.
+pub(crate) fn analysis(outline: Outline, a: &Analysis<'_>, ledger: &Ledger) -> Explanation {
+    let Outline { mut tree, nodes } = outline;
+    let Some(profile) = &ledger.profile else { return tree };
+    let peaks = peaks(a, ledger);
+    let mut all: Vec<Figures> = Vec::with_capacity(nodes.len());
+    for ((id, repeated), operator) in nodes.iter().zip(tree.operators()) {
+        let own = profile.0[id.index()];
+        let mut figures = Figures { peak_samples: peaks[id.index()], series: own.rows, ..Figures::default() };
+        for child in &operator.children {
+            figures.time += all[*child].time;
+            figures.samples += all[*child].samples;
+        }
+        match repeated {
+            Some(steps) => figures.samples *= *steps as i64,
+            None => {
+                figures.time += own.time;
+                figures.peak_bytes = own.peak.max(0) as u64;
+                if reads_subquery(a, *id) {
+                    // Its windows are counted instead of what the subquery loaded for them.
+                    figures.samples = 0;
+                }
+                let loaded = ledger.loaded.get(id);
+                figures.samples += loaded.map_or(0, |l| l.total.iter().sum::<i64>());
+            }
+        }
+        all.push(figures);
+    }
+    tree.fill(all);
+    tree
+}
+
+fn reads_subquery(a: &Analysis<'_>, id: NodeId) -> bool {
+    let Expr::Call { args, .. } = a.ast.expr(id) else { return false };
+    args.iter().any(|arg| matches!(a.ast.expr(a.ast.unparen(*arg)), Expr::Subquery(_)))
+}
