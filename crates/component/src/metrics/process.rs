@@ -11,7 +11,6 @@ use prometheus::{Counter, Gauge, GaugeVec, Opts, Registry};
 
 /// The kernel's clock ticks a second in `/proc`, fixed by its interface on every Linux we run on.
 const TICKS: f64 = 100.0;
-const PAGE: f64 = 4096.0;
 
 /// Registers `process_*` and `thanos_build_info` (its labels from the build).
 ///
@@ -116,7 +115,7 @@ impl Collector for Process {
             fields.as_ref().and_then(|f| f.get(number - 4)).copied().filter(|v| v.is_finite())
         };
         gauge(&self.virtual_bytes, field(23));
-        gauge(&self.resident, field(24).map(|pages| pages * PAGE));
+        gauge(&self.resident, resident());
         let start = boot_time().zip(field(22)).map(|(boot, ticks)| boot + ticks / TICKS);
         gauge(&self.start, start);
         gauge(&self.open_fds, fs::read_dir("/proc/self/fd").ok().map(|d| d.count() as f64));
@@ -135,6 +134,13 @@ impl Collector for Process {
         counter(&self.sent, sent);
         families
     }
+}
+
+/// Resident bytes. In kilobytes of the status file, because the size of a page differs between kernels.
+fn resident() -> Option<f64> {
+    let text = fs::read_to_string("/proc/self/status").ok()?;
+    let line = text.lines().find_map(|l| l.strip_prefix("VmRSS:"))?;
+    Some(line.trim().strip_suffix("kB")?.trim().parse::<f64>().ok()? * 1024.0)
 }
 
 fn boot_time() -> Option<f64> {
