@@ -144,6 +144,7 @@ fn evaluator(
     let step = config.evaluation_interval;
     let engine = Engine::new(EngineOptions {
         lookback: config.lookbacks.of(0),
+        max_samples: config.max_samples,
         parser: config.syntax,
         default_step: Arc::new(move |_| step),
         threads: std::thread::available_parallelism().map_or(1, usize::from),

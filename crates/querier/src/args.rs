@@ -94,6 +94,8 @@ pub struct Query {
     pub max_concurrent: i64,
     /// Selects of one query at once.
     pub max_concurrent_select: i64,
+    /// Most samples of a query; zero for any number.
+    pub max_samples: u64,
     /// Lookback; zero for five minutes.
     pub lookback_delta: Duration,
     /// Longer lookback over downsampled data.
@@ -344,6 +346,13 @@ impl Declared for Query {
                 .flag("query.max-concurrent-select", "Selects of one query at once.")
                 .default("4")
                 .int(),
+            max_samples: d
+                .flag(
+                    "query.max-samples",
+                    "Most samples that a query may hold at a time, as Prometheus counts them; 0 for any number.",
+                )
+                .default("0")
+                .uint64(),
             lookback_delta: d
                 .flag("query.lookback-delta", "How far to look back for a sample; 5m when not set.")
                 .duration(),

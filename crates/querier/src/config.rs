@@ -89,6 +89,8 @@ pub struct Config {
     pub max_concurrent: usize,
     /// Selects of one query at once.
     pub max_concurrent_select: usize,
+    /// Most samples of a query; zero for any number.
+    pub max_samples: usize,
     /// Step of subqueries without one.
     pub evaluation_interval: Millis,
     /// Least step of range queries without one.
@@ -144,6 +146,7 @@ impl Config {
             timeout: args.query.timeout,
             max_concurrent: usize::try_from(args.query.max_concurrent).unwrap_or(0),
             max_concurrent_select: usize::try_from(args.query.max_concurrent_select).unwrap_or(0),
+            max_samples: usize::try_from(args.query.max_samples).unwrap_or(usize::MAX),
             evaluation_interval: millis(args.query.evaluation_interval),
             default_step: args.query.default_step,
             dedup: args.query.dedup,

@@ -12,7 +12,7 @@ use component::clock::SharedClock;
 use futures::Stream;
 use futures::stream::BoxStream;
 use model::{CounterResetHint, FloatHistogram, Labels, Matcher, Millis};
-use promql::{Points, QueryError, Sink, Value};
+use promql::{Points, QueryError, Sink, StatsLevel, Value};
 use storeapi_proto::prometheus_copy::{self as proto, TimeSeries};
 use storeapi_proto::thanos::query_server::Query;
 use storeapi_proto::{convert, thanos};
@@ -100,7 +100,8 @@ impl QueryService {
                 given @ 1.. => given.saturating_mul(1000),
                 _ => config.lookbacks.of(max_resolution),
             },
-            stats: true,
+            stats: StatsLevel::Totals,
+            analyze: false,
             timeout: u64::try_from(common.timeout).ok().filter(|t| *t > 0).map(Duration::from_secs),
             replica_labels,
             store_matchers: store_matchers.map_err(|e| Status::unknown(e.to_string()))?,

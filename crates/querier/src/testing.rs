@@ -270,6 +270,7 @@ pub(crate) async fn api(fakes: Vec<Arc<Fake>>, words: &[&str], budget: Arc<Budge
     let step = config.evaluation_interval;
     let engine = promql::Engine::new(promql::EngineOptions {
         parser: config.syntax,
+        max_samples: config.max_samples,
         default_step: Arc::new(move |_| step),
         ..Default::default()
     });

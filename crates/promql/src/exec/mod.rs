@@ -72,7 +72,7 @@ pub(crate) fn run(query: &Query, store: &dyn Queryable, sink: &mut dyn Sink) -> 
     }
     let Program { analysis, selections, steps, root, slots, notes, outline } = program;
     let sources = Sources::start(store, selections);
-    let limit = query.engine.max_samples as i64;
+    let limit = i64::try_from(query.engine.max_samples).unwrap_or(i64::MAX);
     let profile = outline.as_ref().map(|_| Profile::new(analysis.ast.nodes().len()));
     let ledger = query.is_counting().then(|| Ledger { limit, profile, ..Ledger::default() });
     let mut driver = Driver { env: &env, slots: Slots::new(slots), notes, ledger, sources };

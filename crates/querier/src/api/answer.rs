@@ -55,6 +55,8 @@ impl std::fmt::Debug for Answer {
 pub struct Rest {
     /// `stats`, as JSON.
     pub stats: Option<String>,
+    /// `analysis`, as JSON; an empty object where there is none.
+    pub analysis: Option<Vec<u8>>,
     /// `warnings`.
     pub warnings: Vec<String>,
 }
@@ -92,7 +94,9 @@ impl Answer {
             self.out.extend_from_slice(b",\"stats\":");
             self.out.extend_from_slice(stats.as_bytes());
         }
-        self.out.extend_from_slice(b",\"analysis\":{}}");
+        self.out.extend_from_slice(b",\"analysis\":");
+        self.out.extend_from_slice(rest.analysis.as_deref().unwrap_or(b"{}"));
+        self.out.push(b'}');
         if !rest.warnings.is_empty() {
             self.out.extend_from_slice(b",\"warnings\":[");
             for (i, warning) in rest.warnings.iter().enumerate() {

@@ -47,8 +47,10 @@ pub struct Job {
     pub engine: EngineName,
     /// Lookback in milliseconds; zero for the engine's.
     pub lookback: Millis,
-    /// Whether statistics are wanted.
-    pub stats: bool,
+    /// Which statistics are wanted.
+    pub stats: StatsLevel,
+    /// Whether operators are to be measured.
+    pub analyze: bool,
     /// Its own timeout, if it has one; never longer than the querier's.
     pub timeout: Option<Duration>,
     /// Labels by which replicas differ; empty where they are not merged.
@@ -173,10 +175,10 @@ impl Evaluator {
         let account = Arc::new(self.budget.account());
         let options = QueryOptions {
             lookback: job.lookback,
-            stats: if job.stats { StatsLevel::Totals } else { StatsLevel::None },
+            stats: job.stats,
             interrupt: interrupt.clone(),
             account: Some(account.clone()),
-            analyze: false,
+            analyze: job.analyze,
         };
         let query = match job.times {
             Times::At(at) => self.engine.instant(&job.text, at, options),
@@ -270,6 +272,11 @@ pub fn warnings(outcome: &Outcome) -> Vec<String> {
     texts.filter(|text| !text.starts_with(UNSAID)).collect()
 }
 
+/// Milliseconds as seconds, whole ones without a point.
+fn go_seconds(t: Millis) -> serde_json::Value {
+    if t % 1000 == 0 { (t / 1000).into() } else { (t as f64 / 1000.0).into() }
+}
+
 /// Statistics as Prometheus prints them.
 pub fn stats_json(stats: &promql::Statistics) -> String {
     let t = &stats.timings;
@@ -285,8 +292,20 @@ pub fn stats_json(stats: &promql::Statistics) -> String {
         }
     });
     if let Some(samples) = &stats.samples {
-        value["samples"] =
-            serde_json::json!({ "totalQueryableSamples": samples.total, "peakSamples": samples.peak });
+        let mut shown = serde_json::json!({
+            "totalQueryableSamples": samples.total,
+            "samplesRead": samples.read,
+            "peakSamples": samples.peak,
+        });
+        for (name, steps) in [
+            ("totalQueryableSamplesPerStep", &samples.total_per_step),
+            ("samplesReadPerStep", &samples.read_per_step),
+        ] {
+            if let Some(steps) = steps.as_ref().filter(|steps| !steps.is_empty()) {
+                shown[name] = steps.iter().map(|(t, n)| serde_json::json!([go_seconds(*t), n])).collect();
+            }
+        }
+        value["samples"] = shown;
     }
     value.to_string()
 }

@@ -2,11 +2,12 @@
 //!
 //! Holds the routes and what they share; each endpoint has a module. It evaluates nothing and asks no
 //! store itself. Invariant: handlers do nothing that takes long on the server's own threads. Parts:
-//! `params` (reading requests), `query` and `evaluate` (PromQL), `labels` (series and labels), `syntax`
+//! `params` (reading requests), `query` and `evaluate` (PromQL), `explain` (its operators), `labels` (series and labels), `syntax`
 //! (parsing alone), `status`, `json` and `answer` (writing).
 
 pub mod answer;
 pub mod evaluate;
+mod explain;
 pub mod json;
 mod labels;
 pub mod params;
@@ -131,8 +132,8 @@ impl Api {
         let router = router
             .on(GET_POST, &path("query"), "query", self.handler(query::instant))
             .on(GET_POST, &path("query_range"), "query_range", self.handler(query::range))
-            .on(GET_POST, &path("query_explain"), "query", self.handler(query::explain))
-            .on(GET_POST, &path("query_range_explain"), "query", self.handler(query::explain))
+            .on(GET_POST, &path("query_explain"), "query", self.handler(explain::instant))
+            .on(GET_POST, &path("query_range_explain"), "query", self.handler(explain::range))
             .on(GET_POST, &path("series"), "series", self.handler(labels::series))
             .on(GET_POST, &path("labels"), "label_names", self.handler(labels::names))
             .on(GET, &path("label/{name}/values"), "label_values", self.handler(labels::values))

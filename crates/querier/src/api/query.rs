@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use component::http::Response;
 use model::{Matcher, Millis};
+use promql::StatsLevel;
 use serde::Deserialize;
 use storeapi_proto::thanos::ShardInfo;
 use tokio::sync::oneshot;
@@ -55,7 +56,7 @@ fn shard(params: &Params) -> Result<Option<ShardInfo>, Failure> {
     Ok(Some(ShardInfo { shard_index, total_shards, by, labels }))
 }
 
-fn engine(config: &Config, params: &Params) -> Result<EngineName, Failure> {
+pub(super) fn engine(config: &Config, params: &Params) -> Result<EngineName, Failure> {
     match params.get("engine") {
         "" => Ok(config.engine),
         "prometheus" => Ok(EngineName::Prometheus),
@@ -110,7 +111,12 @@ fn job(api: &Api, asked: &Asked, times: Times, automatic: i64) -> Result<Job, Fa
         times,
         engine,
         lookback,
-        stats: !params.get("stats").is_empty(),
+        stats: match params.get("stats") {
+            "" => StatsLevel::None,
+            "all" => StatsLevel::PerStep,
+            _ => StatsLevel::Totals,
+        },
+        analyze: engine == EngineName::Thanos && wants_analysis(params),
         timeout,
         replica_labels,
         store_matchers,
@@ -122,14 +128,14 @@ fn job(api: &Api, asked: &Asked, times: Times, automatic: i64) -> Result<Job, Fa
     })
 }
 
-fn instant_job(api: &Api, asked: &Asked) -> Result<Job, Failure> {
+pub(super) fn instant_job(api: &Api, asked: &Asked) -> Result<Job, Failure> {
     let now = Nanos::from(api.clock.now_millis()) * 1_000_000;
     let at = asked.params.time_or("time", now)?;
     let automatic = api.config.instant_resolution.saturating_mul(1_000_000);
     job(api, asked, Times::At(millis(at)), automatic)
 }
 
-fn range_job(api: &Api, asked: &Asked) -> Result<Job, Failure> {
+pub(super) fn range_job(api: &Api, asked: &Asked) -> Result<Job, Failure> {
     let params = &asked.params;
     let start = parse_time(params.get("start"))?;
     let end = parse_time(params.get("end"))?;
@@ -162,30 +168,21 @@ fn range_job(api: &Api, asked: &Asked) -> Result<Job, Failure> {
 
 pub(super) async fn instant(api: Arc<Api>, asked: Asked) -> Result<Response, Failure> {
     let job = instant_job(&api, &asked)?;
-    answer(&api.evaluator, job, analysis_warning(&asked.params)).await
+    answer(&api.evaluator, job, wants_analysis(&asked.params)).await
 }
 
 pub(super) async fn range(api: Arc<Api>, asked: Asked) -> Result<Response, Failure> {
     let job = range_job(&api, &asked)?;
-    answer(&api.evaluator, job, analysis_warning(&asked.params)).await
+    answer(&api.evaluator, job, wants_analysis(&asked.params)).await
 }
 
-/// Whether an analysis is asked for, which there is none of.
-fn analysis_warning(params: &Params) -> bool {
+/// Whether an analysis is asked for.
+fn wants_analysis(params: &Params) -> bool {
     matches!(params.get("analyze"), "true" | "1")
 }
 
-/// There are no operators of Thanos' engine to explain; upstream says the same of queries it hands to
-/// Prometheus' engine.
-pub(super) async fn explain(api: Arc<Api>, asked: Asked) -> Result<Response, Failure> {
-    match engine(&api.config, &asked.params)? {
-        EngineName::Prometheus => Err(Failure::bad_data("engine type must be 'thanos'")),
-        EngineName::Thanos => Err(Failure::bad_data("Query not explainable")),
-    }
-}
-
 async fn answer(evaluator: &Evaluator, job: Job, analyze: bool) -> Result<Response, Failure> {
-    let (engine, stats) = (job.engine, job.stats);
+    let (engine, stats) = (job.engine, job.stats != StatsLevel::None);
     let accepted = evaluator.accept(job)?;
     let guard = accepted.guard();
     let (head, answered) = oneshot::channel();
@@ -197,7 +194,8 @@ async fn answer(evaluator: &Evaluator, job: Job, analyze: bool) -> Result<Respon
         match running.run(&mut answer) {
             Ok(outcome) => {
                 let mut warnings = warnings(&outcome);
-                if analyze {
+                let analysis = outcome.analysis.as_ref().map(super::explain::analysis);
+                if analyze && analysis.is_none() {
                     warnings.push(match engine {
                         EngineName::Thanos => {
                             "Query fallback to prometheus engine; not analyzable.".to_owned()
@@ -208,7 +206,7 @@ async fn answer(evaluator: &Evaluator, job: Job, analyze: bool) -> Result<Respon
                     });
                 }
                 let stats = stats.then(|| super::evaluate::stats_json(&outcome.stats));
-                answer.finish(Rest { stats, warnings });
+                answer.finish(Rest { stats, analysis, warnings });
             }
             Err(failure) => answer.fail(failure),
         }

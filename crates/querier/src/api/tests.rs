@@ -15,13 +15,13 @@ use tonic::Status;
 use super::*;
 use crate::testing::{self, Fake, Step, labels, series};
 
-struct Answer {
-    status: StatusCode,
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
     cache_control: Option<String>,
-    body: Value,
+    pub(super) body: Value,
 }
 
-async fn ask(api: &Arc<Api>, method: Method, path: &str, form: &str, tenant: &str) -> Answer {
+pub(super) async fn ask(api: &Arc<Api>, method: Method, path: &str, form: &str, tenant: &str) -> Answer {
     let routes = api.routes(Router::new().with_cors(true)).build().unwrap();
     let request = http::Request::builder().method(method).uri(path).header("thanos-tenant", tenant);
     let request = request.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
@@ -36,12 +36,12 @@ async fn ask(api: &Arc<Api>, method: Method, path: &str, form: &str, tenant: &st
     }
 }
 
-async fn get(api: &Arc<Api>, path: &str) -> Answer {
+pub(super) async fn get(api: &Arc<Api>, path: &str) -> Answer {
     ask(api, Method::GET, path, "", "").await
 }
 
 /// `up` of two replicas, one sample each half minute from 0 to 600 s.
-fn replicas() -> Vec<Series> {
+pub(super) fn replicas() -> Vec<Series> {
     let points = |offset: Millis| -> Vec<(Millis, f64)> {
         (0..=20).map(|i| (i * 30_000 + offset, (i + 1) as f64)).collect()
     };
@@ -55,7 +55,7 @@ fn store(steps: Vec<Step>) -> Fake {
     Fake { sets: vec![labels("replica=a"), labels("replica=b")], removes: false, ..Fake::of(steps) }
 }
 
-async fn replicated(words: &[&str]) -> Arc<Api> {
+pub(super) async fn replicated(words: &[&str]) -> Arc<Api> {
     testing::api(vec![Arc::new(store(vec![Step::Send(replicas())]))], words, Budget::unlimited()).await
 }
 
