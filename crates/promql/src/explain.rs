@@ -18,6 +18,9 @@ pub struct Operator {
     pub name: String,
     /// Where it gets its input from, as indices into [`Explanation::operators`].
     pub children: Vec<usize>,
+    /// Which selection it reads itself, if it does: its place among the calls of
+    /// [`Queryable::select`](crate::Queryable::select) in this query.
+    pub selection: Option<usize>,
     /// What it took; all zero for a query that was not run.
     pub figures: Figures,
 }

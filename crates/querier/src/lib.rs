@@ -11,6 +11,7 @@ pub mod api;
 pub mod app;
 pub mod args;
 pub mod config;
+pub mod fanout;
 pub mod info;
 pub mod metrics;
 pub mod peers;

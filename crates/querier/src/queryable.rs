@@ -25,6 +25,7 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::fanout::{self, Tracker};
 use crate::pool::Lease;
 use crate::series::Wanted;
 pub(crate) use read::store_error_text;
@@ -132,6 +133,8 @@ pub struct QueryStore {
     incomplete: Arc<AtomicUsize>,
     account: Arc<Account>,
     lease: Arc<Lease>,
+    /// Endpoints by selection, where they are wanted, and how many selections there were.
+    fanout: Option<(Tracker, AtomicUsize)>,
 }
 
 impl QueryStore {
@@ -140,7 +143,17 @@ impl QueryStore {
         let gate = Gate::new(stores.max_selects, stores.selects.clone());
         let range = Arc::new(Range(AtomicI64::new(Millis::MAX), AtomicI64::new(Millis::MIN)));
         let (counts, incomplete) = Default::default();
-        QueryStore { stores, scope, gate, range, counts, incomplete, account, lease }
+        QueryStore { stores, scope, gate, range, counts, incomplete, account, lease, fanout: None }
+    }
+
+    /// Notes which endpoints are asked.
+    pub fn tracked(self) -> Self {
+        QueryStore { fanout: Some(Default::default()), ..self }
+    }
+
+    /// The endpoints asked so far, if they are noted.
+    pub fn fanout(&self) -> Vec<fanout::Entry> {
+        self.fanout.as_ref().map_or_else(Vec::new, |(tracker, _)| tracker.entries())
     }
 
     /// Tells whether every selection begun so far has ended, and without anything missing.
@@ -224,6 +237,10 @@ impl Queryable for QueryStore {
             gate: self.gate.clone(),
             cancel: self.scope.cancel.clone(),
             deadline: self.scope.deadline,
+            slot: self
+                .fanout
+                .as_ref()
+                .map(|(tracker, count)| tracker.slot(count.fetch_add(1, Ordering::Relaxed))),
         };
         let messages = task.spawn(self.scope.request(selection), self.scope.call());
         let dedup = (!self.scope.replica_labels.is_empty()).then_some(self.stores.algorithm);

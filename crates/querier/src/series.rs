@@ -8,8 +8,19 @@
 use dedup::join::{self, Counter};
 use dedup::{Algorithm, overlap_split};
 use model::{Millis, Samples};
-use storeapi::{Aggr, AggrChunk, Chunk};
+use storeapi::{Aggr, AggrChunk, Chunk, Series};
 use tsdb_block::chunkenc::{self, Encoding};
+
+/// Chunks of these series, and the samples that their heads say they have.
+pub fn counts(series: &[Series]) -> (u64, u64) {
+    let parts = series.iter().flat_map(|s| &s.chunks).flat_map(|c| &c.parts);
+    parts.fold((0, 0), |(chunks, samples), part| {
+        let number = u8::try_from(part.chunk.encoding.saturating_add(1)).unwrap_or(0);
+        let encoding = Encoding::from_byte(number);
+        let count = encoding.and_then(|e| chunkenc::count(e, &part.chunk.data).ok()).map_or(0, u64::from);
+        (chunks + 1, samples + count)
+    })
+}
 
 /// What of a chunk is needed, by the function around the selector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::analysis::{Analysis, Context};
-use super::explain::{Outline, outline};
+use super::explain::{Known, Outline, outline};
 use super::flow::{Check, Flow, ScalarStep, Select, Source, Step};
 use super::select::{selection, selector};
 use crate::aggregate::{Aggregate, CountValues, Grouping, LimitRatio, Place, Rank};
@@ -109,12 +109,12 @@ pub(crate) fn compile(
         notes: BTreeMap::new(),
         at: query.ast.root(),
         counting: query.is_counting(),
-        constants: explained.then(HashMap::new),
+        explained: explained.then(Known::default),
     };
     compiler.run()?;
     let root = compiler.root()?;
-    let constants = compiler.constants.take();
-    let outline = constants.and_then(|constants| outline(&compiler.a, &query.text, &constants));
+    let explained = compiler.explained.take();
+    let outline = explained.and_then(|known| outline(&compiler.a, &query.text, &known));
     Ok(Program {
         outline,
         analysis: compiler.a,
@@ -168,8 +168,8 @@ pub(super) struct Compiler<'q> {
     at: NodeId,
     /// Whether samples are counted.
     counting: bool,
-    /// Scalars that are known now, where the plan is to be explained.
-    constants: Option<HashMap<NodeId, f64>>,
+    /// What is known of nodes, where the plan is to be explained.
+    explained: Option<Known>,
 }
 
 impl Compiler<'_> {
@@ -181,8 +181,8 @@ impl Compiler<'_> {
                 true => self.node(id)?,
                 false => Part::Taken,
             };
-            if let (Some(constants), Part::Scalar(Scalar::Const(value))) = (&mut self.constants, &part) {
-                constants.insert(id, *value);
+            if let (Some(known), Part::Scalar(Scalar::Const(value))) = (&mut self.explained, &part) {
+                known.constants.insert(id, *value);
             }
             let part = self.counted(id, part);
             let part = self.hoisted(id, part);
@@ -376,6 +376,9 @@ impl Compiler<'_> {
     /// A flow of a selector with the lift of `node`.
     pub(super) fn source(&mut self, id: NodeId, node: NodeId, lift: Lift, extra: model::Millis) -> Flow {
         let selection = self.selection(id, extra);
+        if let Some(known) = &mut self.explained {
+            known.selections.insert(node, selection);
+        }
         let one_name = selector(&self.a, id).is_some_and(|v| v.metric_name().is_some());
         let steps = self.context(id).steps;
         let counts_only = self.a.counts_only[id.index()];

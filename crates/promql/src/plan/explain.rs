@@ -18,6 +18,15 @@ use crate::parse::{AggregateOp, DurationArg, Expr, Function, NodeId, UnaryOp, Va
 /// The longest text of arguments in a name.
 const LONGEST: usize = 200;
 
+/// What compiling knows of nodes.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    /// Scalars that were computed while planning.
+    pub constants: HashMap<NodeId, f64>,
+    /// The selections that nodes read.
+    pub selections: HashMap<NodeId, usize>,
+}
+
 /// The operators of a plan with what is needed to fill in figures.
 #[derive(Debug)]
 pub(crate) struct Outline {
@@ -28,13 +37,13 @@ pub(crate) struct Outline {
     pub nodes: Vec<(NodeId, Option<usize>)>,
 }
 
-/// The operators of an analysed query; `constants` are what was computed while planning. `None` where
-/// Thanos has no operators either: strings, and range vectors as results.
-pub(crate) fn outline(a: &Analysis<'_>, text: &[u8], constants: &HashMap<NodeId, f64>) -> Option<Outline> {
+/// The operators of an analysed query. `None` where Thanos has no operators either: strings, and range vectors as results.
+pub(crate) fn outline(a: &Analysis<'_>, text: &[u8], known: &Known) -> Option<Outline> {
     let root = a.ast.root();
     if !matches!(a.ast.node(root).value_type, ValueType::Vector | ValueType::Scalar) {
         return None;
     }
+    let constants = &known.constants;
     let outliner = Outliner { a, text, constants };
     let mut shown = vec![false; a.ast.nodes().len()];
     shown[root.index()] = true;
@@ -54,7 +63,8 @@ pub(crate) fn outline(a: &Analysis<'_>, text: &[u8], constants: &HashMap<NodeId,
             (true, Some(inner)) => operator_of[i] = *inner,
             _ => {
                 operator_of[i] = operators.len();
-                operators.push(Operator { name: outliner.name(id), children, ..Operator::default() });
+                let (name, selection) = (outliner.name(id), known.selections.get(&id).copied());
+                operators.push(Operator { name, children, selection, ..Operator::default() });
                 nodes.push((id, None));
             }
         }

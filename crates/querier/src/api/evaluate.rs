@@ -90,6 +90,7 @@ pub enum Times {
 pub struct Accepted {
     /// The query.
     pub query: Query,
+    analyze: bool,
     scope: Scope,
     engine: EngineName,
     account: Arc<Account>,
@@ -196,7 +197,14 @@ impl Evaluator {
             cancel: token.clone(),
         };
         let query = query.map_err(|e| Failure::bad_data(e.to_string()))?;
-        Ok(Accepted { query, scope, engine: job.engine, account, cancel: Cancel { interrupt, token } })
+        Ok(Accepted {
+            query,
+            analyze: job.analyze,
+            scope,
+            engine: job.engine,
+            account,
+            cancel: Cancel { interrupt, token },
+        })
     }
 
     /// Waits for its turn, then runs `then` with the query on a thread of its own. Returns at once after
@@ -220,6 +228,7 @@ impl Evaluator {
             let account = accepted.account.clone();
             let scope = accepted.scope.clone();
             let store = QueryStore::new(evaluator.stores.clone(), scope, account.clone(), lease.clone());
+            let store = if accepted.analyze { store.tracked() } else { store };
             then(Running { accepted, evaluator, _pass: pass, lease, account, store });
         });
         Ok(())

@@ -194,7 +194,10 @@ async fn answer(evaluator: &Evaluator, job: Job, analyze: bool) -> Result<Respon
         match running.run(&mut answer) {
             Ok(outcome) => {
                 let mut warnings = warnings(&outcome);
-                let analysis = outcome.analysis.as_ref().map(super::explain::analysis);
+                let analysis = outcome.analysis.as_ref().map(|tree| {
+                    // What an endpoint sent is noted before its stream ends.
+                    super::explain::analysis(tree, &running.store.fanout())
+                });
                 if analyze && analysis.is_none() {
                     warnings.push(match engine {
                         EngineName::Thanos => {

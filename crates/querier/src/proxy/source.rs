@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use tonic::{Code, Status};
 
 use super::Inner;
+use crate::fanout;
 
 /// Messages read ahead.
 const AHEAD: usize = 4;
@@ -40,7 +41,8 @@ pub(super) fn open(
 ) -> SeriesStream {
     let (sender, receiver) = mpsc::channel(AHEAD);
     let deadline = call.deadline.map(Instant::from_std);
-    let source = Source { proxy, store, strict, deadline, sender, received: false };
+    let meter = fanout::begin(&store.addr);
+    let source = Source { proxy, store, strict, deadline, sender, received: false, meter };
     let task = tokio::spawn(source.run(request, call));
     Box::pin(Guarded { receiver, task, ended: false })
 }
@@ -81,6 +83,8 @@ struct Source {
     deadline: Option<Instant>,
     sender: mpsc::Sender<Sent>,
     received: bool,
+    /// What the store sends, counted where an analysis wants to know.
+    meter: Option<fanout::Meter>,
 }
 
 /// Why a source stops early.
@@ -99,6 +103,7 @@ impl Source {
         if !self.received {
             self.proxy.empty_streams.inc();
         }
+        drop(self.meter.take());
         // A reader that has gone needs no last word.
         let last = match result {
             Ok(()) | Err(Stop::Unread) => None,
@@ -142,6 +147,9 @@ impl Source {
                 // Hints name blocks of one store; nobody asks for them behind a fan-out.
                 Item::Hints(_) => continue,
             };
+            if let Some(meter) = &mut self.meter {
+                meter.add(&series);
+            }
             series.retain(|s| shard.matches(&s.labels));
             if let Some(sorter) = &mut sorter {
                 sorter.take(series)?;

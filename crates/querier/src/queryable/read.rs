@@ -19,9 +19,9 @@ use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
-use tsdb_block::chunkenc;
 
 use super::{Counts, Range, Stores};
+use crate::fanout::{self, Slot};
 use crate::pool::Lease;
 use crate::series::{BadChunk, Decoder, decoded_size};
 
@@ -67,6 +67,8 @@ pub(super) struct Task {
     pub(super) gate: Gate,
     pub(super) cancel: CancellationToken,
     pub(super) deadline: Instant,
+    /// Where endpoints are noted, if anybody wants to know.
+    pub(super) slot: Option<Slot>,
 }
 
 impl Task {
@@ -101,7 +103,9 @@ impl Task {
         // A place at the gate is for waiting on stores. It is given up for good as soon as the query is
         // what holds this selection up: the query may be waiting for another selection by then.
         let mut pass: Option<Pass> = Some(self.gate.pass().await);
-        let mut stream = self.shared.stores.store.series(request, call).await.map_err(|e| store_error(&e))?;
+        let call = self.shared.stores.store.series(request, call);
+        let opened = fanout::within(self.slot.clone(), call).await;
+        let mut stream = opened.map_err(|e| store_error(&e))?;
         while let Some(item) = stream.next().await {
             let series = match item.map_err(|e| store_error(&e))? {
                 Item::Series(series) => series,
@@ -132,15 +136,7 @@ impl Task {
     fn count(&self, series: &[Series]) {
         let counts = &self.shared.counts;
         counts.series.fetch_add(series.len() as u64, Ordering::Relaxed);
-        let parts = series.iter().flat_map(|s| &s.chunks).flat_map(|c| &c.parts);
-        let (mut chunks, mut samples) = (0, 0);
-        for part in parts {
-            chunks += 1;
-            let number = u8::try_from(part.chunk.encoding.saturating_add(1)).unwrap_or(0);
-            if let Some(encoding) = chunkenc::Encoding::from_byte(number) {
-                samples += chunkenc::count(encoding, &part.chunk.data).map_or(0, u64::from);
-            }
-        }
+        let (chunks, samples) = crate::series::counts(series);
         counts.chunks.fetch_add(chunks, Ordering::Relaxed);
         counts.samples.fetch_add(samples, Ordering::Relaxed);
     }

@@ -79,8 +79,40 @@ async fn an_analysis_has_times_samples_series_and_bytes_of_operators() {
     for node in [sum, up] {
         assert!(node["executionTime"].as_str().unwrap().ends_with('s'), "{node}");
     }
+    // One store, two series of one chunk each, in one message.
+    let [store] = &up["fanout"].as_array().unwrap()[..] else { panic!("{up}") };
+    assert_eq!((&store["endpointAddr"], &store["numResponses"]), (&json!("s1:1"), &json!(1)));
+    let numbers = ["series", "chunks", "samples"].map(|name| store[name].clone());
+    assert_eq!(numbers, [2, 2, 42].map(Value::from));
+    assert!(store["bytesProcessed"].as_u64().unwrap() > 0);
+    assert!(store["duration"].as_str().unwrap().ends_with('s'));
+    assert_eq!(sum.get("fanout"), None);
     assert_eq!(answer.get("warnings"), None);
     assert_eq!(get(&api, &format!("{path}=no")).await.body["data"]["analysis"], json!({}));
+}
+
+#[tokio::test]
+async fn endpoints_are_listed_at_the_operator_that_reads_them() {
+    let fake = |series| std::sync::Arc::new(testing::Fake::holding(series));
+    let one = |name: &str| testing::series(&format!("__name__={name}"), &[&[(600_000, 1.0)]]);
+    let stores = vec![fake(vec![one("a")]), fake(vec![one("a"), one("b")]), fake(vec![])];
+    let api = testing::api(stores, &[], Budget::unlimited()).await;
+    let query = "query=a/(b%2Brate(a[5m]))&time=600&engine=thanos&analyze=1";
+    let answer = get(&api, &format!("/api/v1/query?{query}")).await.body;
+    let quotient = &answer["data"]["analysis"];
+    let sum = &quotient["children"][1];
+    let asked = |node: &Value| -> Vec<(String, u64)> {
+        let all = node["fanout"].as_array().unwrap().iter();
+        let series = |e: &Value| e["series"].as_u64().unwrap_or(0);
+        all.map(|e| (e["endpointAddr"].as_str().unwrap().to_owned(), series(e))).collect()
+    };
+    let want = |numbers: [u64; 3]| -> Vec<(String, u64)> {
+        ["s1:1", "s2:1", "s3:1"].map(str::to_owned).into_iter().zip(numbers).collect()
+    };
+    assert_eq!(asked(&quotient["children"][0]), want([1, 1, 0]));
+    assert_eq!(asked(&sum["children"][0]), want([0, 1, 0]));
+    assert_eq!(asked(&sum["children"][1]), want([1, 1, 0]));
+    assert_eq!((quotient.get("fanout"), sum.get("fanout")), (None, None));
 }
 
 #[tokio::test]
