@@ -120,13 +120,18 @@ fn promtool_reads_the_same() {
         std::fs::create_dir(root.path().join("wal")).unwrap();
         let (ok, analyze, err) = run(&["tsdb", "analyze"], root.path());
         assert!(
-            ok && analyze.contains(&format!("Total Series: {}", if newer { 4 } else { 3 })),
+            ok && analyze
+                .lines()
+                .any(|l| l.trim_start_matches("Total ") == format!("Series: {}", if newer { 4 } else { 3 })),
             "{analyze}{err}"
         );
         let (ok, dump, err) = run(&["tsdb", "dump"], root.path());
         assert!(ok, "{err}");
         let lines = |name: &str| dump.lines().filter(|l| l.contains(name)).count();
-        assert_eq!((lines("a_float_histogram"), lines("b_histogram"), lines("c_total")), (100, 100, 200));
+        // Before version 3, histograms are counted by `analyze` and left out by `dump`.
+        let histograms = if version.contains("version 2.") { 0 } else { 100 };
+        let got = (lines("a_float_histogram"), lines("b_histogram"), lines("c_total"));
+        assert_eq!(got, (histograms, histograms, 200));
         assert_eq!(lines("d_total"), if newer { 100 } else { 0 });
         for i in 0..100 {
             let value = i as f64 * 0.1;
