@@ -184,6 +184,25 @@ fn operators_have_their_own_series_samples_and_bytes() {
 }
 
 #[test]
+fn long_chains_are_analysed() {
+    let (tree, stats) = analysed(&format!("foo{}", " + foo".repeat(2_000)), 0);
+    let root = tree.root().unwrap();
+    assert_eq!((tree.operators().len(), root.figures.series), (4_001, 3));
+    assert_eq!((root.figures.samples, stats.total), (2_001 * 33, 2_001 * 33));
+    let (tree, stats) = analysed(&format!("foo{}", " or foo".repeat(500)), 0);
+    assert_eq!((tree.operators().len(), tree.root().unwrap().figures.samples), (1_001, stats.total));
+}
+
+#[test]
+fn what_is_evaluated_once_is_counted_once_and_its_repetition_at_every_step() {
+    let (tree, _) = analysed("foo @ 300", 0);
+    let (once, repeated) = (find(&tree, "[vectorSelector]"), find(&tree, "[stepInvariant]"));
+    assert_eq!((once.figures.samples, once.figures.peak_samples), (3, 3));
+    assert_eq!((repeated.figures.samples, repeated.figures.peak_samples), (33, 33));
+    assert_eq!((once.selection, repeated.selection), (Some(0), None));
+}
+
+#[test]
 fn a_query_that_is_not_analysed_has_no_analysis() {
     let query = Engine::default().instant("foo", 0, QueryOptions::default()).unwrap();
     let outcome = query.run(&store(), &mut Collect::default()).unwrap();

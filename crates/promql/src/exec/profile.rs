@@ -103,13 +103,17 @@ pub(crate) fn analysis(outline: Outline, a: &Analysis<'_>, ledger: &Ledger) -> E
     let mut all: Vec<Figures> = Vec::with_capacity(nodes.len());
     for ((id, repeated), operator) in nodes.iter().zip(tree.operators()) {
         let own = profile.0[id.index()];
-        let mut figures = Figures { peak_samples: peaks[id.index()], series: own.rows, ..Figures::default() };
+        let mut figures =
+            Figures { peak_samples: peaks[id.index()].0, series: own.rows, ..Figures::default() };
         for child in &operator.children {
             figures.time += all[*child].time;
             figures.samples += all[*child].samples;
         }
         match repeated {
-            Some(steps) => figures.samples *= *steps as i64,
+            Some(steps) => {
+                figures.samples *= *steps as i64;
+                figures.peak_samples = peaks[id.index()].1;
+            }
             None => {
                 figures.time += own.time;
                 figures.peak_bytes = own.peak.max(0) as u64;

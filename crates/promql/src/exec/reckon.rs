@@ -19,18 +19,20 @@ struct Cost {
     peak: i64,
 }
 
-/// Most samples held while each node and what is below it was evaluated.
-pub(crate) fn peaks(a: &Analysis<'_>, ledger: &Ledger) -> Vec<i64> {
-    costs(a, ledger).iter().map(|c| c.peak.max(0)).collect()
+/// Most samples held while each node and what is below it was evaluated: for itself, and with what
+/// repeating it over its parent's steps adds.
+pub(crate) fn peaks(a: &Analysis<'_>, ledger: &Ledger) -> Vec<(i64, i64)> {
+    costs(a, ledger).iter().map(|(own, repeated)| (own.peak.max(0), repeated.peak.max(0))).collect()
 }
 
-fn costs(a: &Analysis<'_>, ledger: &Ledger) -> Vec<Cost> {
-    let mut costs: Vec<Cost> = vec![Cost::default(); a.ast.nodes().len()];
+/// What evaluating each node costs, and what it costs repeated.
+fn costs(a: &Analysis<'_>, ledger: &Ledger) -> Vec<(Cost, Cost)> {
+    let mut costs = vec![(Cost::default(), Cost::default()); a.ast.nodes().len()];
     for i in 0..costs.len() {
         let id = NodeId(i as u32);
         if a.is_reachable(id) && !a.context(id).is_empty() {
             let cost = Reckoner { a, ledger, costs: &costs }.node(id);
-            costs[i] = Reckoner { a, ledger, costs: &costs }.repeated(id, cost);
+            costs[i] = (cost, Reckoner { a, ledger, costs: &costs }.repeated(id, cost));
         }
     }
     costs
@@ -39,7 +41,7 @@ fn costs(a: &Analysis<'_>, ledger: &Ledger) -> Vec<Cost> {
 /// Puts everything together. `per_step` as the caller wants it.
 pub(crate) fn reckon(a: &Analysis<'_>, ledger: &Ledger, per_step: bool) -> SampleStats {
     let costs = costs(a, ledger);
-    let peak = costs[a.ast.root().index()].peak.max(0) as usize;
+    let peak = costs[a.ast.root().index()].1.peak.max(0) as usize;
     let loaded = loaded(a, ledger);
     let stats = |per: &[i64]| -> Vec<(i64, i64)> {
         per.iter().enumerate().map(|(i, n)| (a.contexts[0].steps.at(i), *n)).collect()
@@ -56,7 +58,7 @@ pub(crate) fn reckon(a: &Analysis<'_>, ledger: &Ledger, per_step: bool) -> Sampl
 struct Reckoner<'r, 'q> {
     a: &'r Analysis<'q>,
     ledger: &'r Ledger,
-    costs: &'r [Cost],
+    costs: &'r [(Cost, Cost)],
 }
 
 impl Reckoner<'_, '_> {
@@ -97,7 +99,7 @@ impl Reckoner<'_, '_> {
     fn sequence(&self, nodes: impl IntoIterator<Item = NodeId>) -> Cost {
         let mut cost = Cost::default();
         for id in nodes {
-            let next = self.costs[id.index()];
+            let next = self.costs[id.index()].1;
             cost.peak = cost.peak.max(cost.held + next.peak);
             cost.held += next.held;
         }
@@ -139,8 +141,8 @@ impl Reckoner<'_, '_> {
                 let total = self.ledger.calls.get(&id).map_or(0, |c| c.peak);
                 Cost { held: total, peak: total }
             }
-            Expr::Paren(inner) | Expr::Unary { expr: inner, .. } => self.costs[inner.index()],
-            Expr::Subquery(s) => self.costs[s.expr.index()],
+            Expr::Paren(inner) | Expr::Unary { expr: inner, .. } => self.costs[inner.index()].1,
+            Expr::Subquery(s) => self.costs[s.expr.index()].1,
             Expr::Binary(b) => self.step_by_step(id, &[b.lhs, b.rhs], false),
             Expr::Aggregate(agg) if agg.op == AggregateOp::CountValues => {
                 self.step_by_step(id, &[self.a.ast.unparen(agg.expr)], false)
@@ -167,7 +169,7 @@ impl Reckoner<'_, '_> {
             "timestamp" | "start_timestamp" if matches!(self.a.ast.expr(args[0]), Expr::Vector(_)) => {
                 self.step_by_step(id, &[], true)
             }
-            "label_replace" | "label_join" => self.costs[args[0].index()],
+            "label_replace" | "label_join" => self.costs[args[0].index()].1,
             "info" => self.info(id, args[0]),
             _ if RangeKernel::of(name).is_some() => {
                 let is_matrix = |a: &&NodeId| self.a.ast.node(**a).value_type == ValueType::Matrix;
@@ -188,7 +190,7 @@ impl Reckoner<'_, '_> {
     }
 
     fn info(&self, id: NodeId, base: NodeId) -> Cost {
-        let mut cost = self.costs[base.index()];
+        let mut cost = self.costs[base.index()].1;
         let infos = self.ledger.infos.get(&id).cloned().unwrap_or_default();
         let out = self.counts(id);
         cost.held += infos.total;
