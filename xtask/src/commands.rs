@@ -33,7 +33,12 @@ const COMMANDS: &[Entry] = &[
         "generated expressions, the engine against a real Prometheus",
         differential,
     ),
-    ("bench", "--thanos BIN [--prometheus BIN]", "both sides in turn over the same blocks", bench),
+    (
+        "bench",
+        "[--promql] --thanos BIN [--prometheus BIN]",
+        "both sides in turn over the same blocks: stores and sidecars, or queriers",
+        bench,
+    ),
     ("codegen", "[--check]", "writes (or checks) the messages generated from proto/", codegen),
     ("help", "", "this text", help),
 ];
@@ -112,10 +117,13 @@ fn differential(args: &[String]) -> anyhow::Result<()> {
 }
 
 fn bench(args: &[String]) -> anyhow::Result<()> {
-    tool("bench", "release", &["store-gateway", "sidecar"], args)
+    let promql = args.iter().any(|a| a == "--promql");
+    let services = if promql { ["querier", "querier-counting"] } else { ["store-gateway", "sidecar"] };
+    tool("bench", "release", &services, args)
 }
 
-/// Builds a tool of `e2e` with the services it starts, which it finds beside itself, and runs it.
+/// Builds a tool of `e2e` with the services it starts, which it finds beside itself, and runs it. A
+/// service's second binary, `-counting`, needs a feature.
 fn tool(name: &str, profile: &str, services: &[&str], args: &[String]) -> anyhow::Result<()> {
     let (profile, args) = match args {
         [flag, profile, rest @ ..] if flag == "--profile" => (profile.as_str(), rest),
@@ -129,7 +137,11 @@ fn tool(name: &str, profile: &str, services: &[&str], args: &[String]) -> anyhow
         let mut build = cargo();
         build.args(["build", "--quiet", "--profile", profile, "--package", "e2e", "--bin", name]);
         for service in services {
-            build.args(["--package", service, "--bin", service]);
+            let package = service.strip_suffix("-counting").unwrap_or(service);
+            build.args(["--package", package, "--bin", service]);
+            if package != *service {
+                build.args(["--features", &format!("{package}/count-allocations")]);
+            }
         }
         run(&mut build)?;
     }

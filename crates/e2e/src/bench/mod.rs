@@ -6,6 +6,7 @@
 
 mod data;
 mod measure;
+pub mod promql;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
