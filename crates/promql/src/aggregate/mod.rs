@@ -140,7 +140,7 @@ impl Aggregate {
             AggregateOp::Sum => 16,
             _ => 8,
         };
-        (2 * labels.byte_len() + 200 + self.place.steps.count * per_step) as u64
+        (2 * labels.byte_len() + 400 + self.place.steps.count * per_step) as u64
     }
 }
 

@@ -171,7 +171,7 @@ impl Op for Rank {
         let at = match self.index.get(&key) {
             Some(at) => *at,
             None => {
-                self.charge(key.byte_len() + 64 + 32 * steps, cx)?;
+                self.charge(key.byte_len() + 256 + 32 * steps, cx)?;
                 self.index.insert(key, self.groups.len());
                 self.groups.push(Heaps::new(steps));
                 self.groups.len() - 1
@@ -213,7 +213,7 @@ impl Op for Rank {
             cx.notes.add(Annotation::histogram_ignored_in_aggregation(op.as_str(), self.place.whole));
         }
         if kept > 0 {
-            self.charge(kept * size_of::<Entry>() + row.labels.byte_len() + 32, cx)?;
+            self.charge(2 * kept * size_of::<Entry>() + row.labels.byte_len() + 96, cx)?;
             self.rows.push((std::mem::take(&mut row.labels), row.drop_name));
         }
         Ok(false)

@@ -50,7 +50,7 @@ impl CountValues {
         if let Some(at) = self.index.get(&labels) {
             return Ok(*at);
         }
-        let bytes = (2 * labels.byte_len() + 128 + 9 * self.steps.count) as u64;
+        let bytes = (2 * labels.byte_len() + 320 + 9 * self.steps.count) as u64;
         cx.env.meter.charge(bytes, &self.what)?;
         self.charged += bytes;
         let mut column = Column::default();

@@ -79,9 +79,11 @@ impl Build {
     pub(crate) fn add(&mut self, row: &mut Row, spec: &BuildSpec, env: &Env) -> Result<(), QueryError> {
         let signature = spec.signature.of(&row.labels);
         let bits = row.column.present.len() * 8;
+        // A side with its entry in the index, both in lists that may be twice as long as needed.
+        let place = 2 * size_of::<Side>() + 128;
         let bytes = match spec.presence {
-            true => signature.byte_len() + 128 + bits,
-            false => signature.byte_len() + row.bytes() as usize + 64,
+            true => signature.byte_len() + place + bits,
+            false => signature.byte_len() + row.bytes() as usize + place,
         } as u64;
         env.meter.charge(bytes, &spec.what)?;
         self.charged += bytes;

@@ -90,7 +90,7 @@ impl Op for OrTee {
         match self.seen.get_mut(&signature) {
             Some(bits) => bits.iter_mut().zip(&row.column.present).for_each(|(a, b)| *a |= b),
             None => {
-                let bytes = signature.byte_len() + 64 + row.column.present.len() * 8;
+                let bytes = signature.byte_len() + 160 + row.column.present.len() * 8;
                 cx.env.meter.charge(bytes as u64, &self.state.what)?;
                 self.seen.insert(signature, row.column.present.clone().into_boxed_slice());
             }

@@ -32,10 +32,14 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    /// Bytes a kept row takes.
+    /// Bytes a kept row takes, with what allocations waste: the list that holds it may be twice as long
+    /// as it needs to be, and each of its own parts has the allocator's header and is rounded up.
     pub(crate) fn bytes(&self) -> u64 {
-        let hists: usize = self.column.hists.iter().map(|h| h.histogram.size() + 32).sum();
-        (self.labels.byte_len() + 96 + self.column.len() * 8 + self.column.present.len() * 8 + hists) as u64
+        const PART: usize = 32;
+        let column = |n: usize| n.max(4) * 8 + PART;
+        let hists: usize = self.column.hists.iter().map(|h| h.histogram.size() + 4 * PART).sum();
+        let own = column(self.column.len()) + column(self.column.present.len()) + hists;
+        (2 * size_of::<Row>() + self.labels.byte_len() + PART + own) as u64
     }
 }
 
