@@ -38,6 +38,11 @@ impl Budget {
         self.used.load(Ordering::Relaxed)
     }
 
+    /// The flag that sets the limit.
+    pub fn flag(&self) -> &'static str {
+        self.flag
+    }
+
     /// Opens an account without a limit of its own.
     pub fn account(self: &Arc<Self>) -> Account {
         Account { budget: self.clone(), used: AtomicU64::new(0) }

@@ -17,6 +17,7 @@ use component::discovery::{Kind, Provider, Resolve, SystemResolver, Target};
 use component::flags::groups::GrpcClient;
 use component::metrics::IntCounter;
 use component::{Env, grpc, metrics};
+use model::Budget;
 use parking_lot::Mutex;
 use storeapi::endpoints::{Connector, EndpointSet, NodeMetrics, Peer, Timeouts};
 use storeapi::{Call, RemoteStore, SeriesStream, Store};
@@ -48,6 +49,7 @@ struct Channels {
     groups: Provider,
     inject: Arc<[String]>,
     metrics: grpc::ClientMetrics,
+    budget: Arc<Budget>,
 }
 
 impl Connector for Channels {
@@ -56,13 +58,14 @@ impl Connector for Channels {
         let connector = connector.map_err(|e| e.to_string())?;
         if target.group.is_none() {
             let channel = connector.channel(&target.address).map_err(|e| e.to_string())?;
-            return Ok(Arc::new(RemoteStore::new(channel)));
+            return Ok(Arc::new(RemoteStore::within(channel, self.budget.clone())));
         }
         Ok(Arc::new(Group {
             name: target.address.clone(),
             groups: self.groups.clone(),
             inject: self.inject.clone(),
             connector,
+            budget: self.budget.clone(),
             members: Mutex::default(),
             turn: AtomicUsize::new(0),
         }))
@@ -108,6 +111,7 @@ impl Discovery {
             groups: groups.clone(),
             inject: args.inject_addresses.clone().into(),
             metrics: grpc::ClientMetrics::new(&env.registry)?,
+            budget: env.budget.clone(),
         };
         // Settings that cannot be used are an error at the start, not a peer that never appears.
         grpc::Connector::new(client, None)?;
@@ -197,6 +201,7 @@ struct Group {
     groups: Provider,
     inject: Arc<[String]>,
     connector: grpc::Connector,
+    budget: Arc<Budget>,
     members: Mutex<HashMap<String, Remote>>,
     turn: AtomicUsize,
 }
@@ -219,7 +224,7 @@ impl Group {
             if !members.contains_key(address) {
                 let channel = self.connector.channel(address);
                 let channel = channel.map_err(|e| Status::unavailable(e.to_string()))?;
-                members.insert(address.clone(), RemoteStore::new(channel));
+                members.insert(address.clone(), RemoteStore::within(channel, self.budget.clone()));
             }
         }
         Ok(addresses.iter().filter_map(|a| members.get(a).cloned()).collect())

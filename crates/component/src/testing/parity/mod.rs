@@ -6,13 +6,13 @@
 //! reported or excused, and an excuse that excuses nothing is reported as well (so read the
 //! exceptions anew for each comparison).
 //!
-//! ```no_run
-//! # fn command() -> component::Command { unimplemented!() }
-//! use component::testing::parity::{Exceptions, flags, metrics};
+//! ```
+//! use component::testing::parity::{Exceptions, flags};
 //!
-//! let exceptions = Exceptions::parse(include_str!("../../testdata/parity/exceptions.toml")).unwrap();
-//! let table = include_str!("../../testdata/parity/flags.tsv");
-//! assert_eq!(flags::compare(command().specs(), table, &exceptions), Vec::<String>::new());
+//! fn same_flags(command: &component::Command, table: &str, exceptions: &str) {
+//!     let exceptions = Exceptions::parse(exceptions).unwrap();
+//!     assert_eq!(flags::compare(command.specs(), table, &exceptions), Vec::<String>::new());
+//! }
 //! ```
 
 pub mod arguments;
