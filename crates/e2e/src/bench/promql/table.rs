@@ -1,7 +1,7 @@
 //! The table: a line a query, and what all of them say together.
 //!
 //! Knows figures only. Invariant: a ratio is how many times less ours needs than the better of Thanos'
-//! two engines; an engine whose answer differs is not the better one.
+//! two engines; an engine whose answer differs is the better one only where both differ.
 
 use std::fmt::Write as _;
 
@@ -29,7 +29,9 @@ impl Row {
 
     /// The better of Thanos' engines over ours.
     fn ratio(&self, of: fn(&Cost) -> f64) -> f64 {
-        let thanos = [1, 2].into_iter().filter(|side| self.differences[*side].is_none());
+        let right = |side: &usize| self.differences[*side].is_none();
+        let any = [1, 2].iter().any(right);
+        let thanos = [1, 2].into_iter().filter(|side| !any || right(side));
         let better = thanos.map(|side| of(&self.costs[side])).fold(f64::NAN, f64::min);
         better / of(&self.costs[0])
     }
