@@ -6,6 +6,7 @@
 //! query before the first is sent.
 
 use std::sync::Arc;
+use std::sync::mpsc as std_mpsc;
 
 use bytes::Bytes;
 use component::http::{BoxError, Response, body};
@@ -28,6 +29,30 @@ const ON_THE_WAY: usize = 4;
 /// A piece of a body; `None` says that it was the last.
 type Piece = Option<Result<Bytes, BoxError>>;
 
+/// Where buffers come back to, and go from.
+type Buffers = (std_mpsc::Sender<Vec<u8>>, std_mpsc::Receiver<Vec<u8>>);
+
+/// Text on its way; its buffer goes back for the next piece once the connection has dropped it.
+struct Text(Vec<u8>, std_mpsc::Sender<Vec<u8>>);
+
+impl AsRef<[u8]> for Text {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Text {
+    fn drop(&mut self) {
+        let mut buffer = std::mem::take(&mut self.0);
+        // What was kept back until the end is larger than any piece will be.
+        if buffer.capacity() <= 2 * PIECE {
+            buffer.clear();
+            // The query may have ended.
+            let _ = self.1.send(buffer);
+        }
+    }
+}
+
 /// How the answer begins: sent once.
 pub type Head = Result<Response, Failure>;
 
@@ -37,6 +62,7 @@ pub struct Answer {
     first: bool,
     head: Option<oneshot::Sender<Head>>,
     pieces: Option<mpsc::Sender<Piece>>,
+    buffers: Buffers,
     account: Arc<Account>,
     charged: u64,
     lease: Arc<Lease>,
@@ -80,6 +106,7 @@ impl Answer {
             first: true,
             head: Some(head),
             pieces: None,
+            buffers: std_mpsc::channel(),
             account,
             charged: 0,
             lease,
@@ -161,7 +188,9 @@ impl Answer {
             head.send(Ok(response)).map_err(|_| QueryError::Canceled)?;
             self.pieces = Some(sender);
         }
-        let piece = Bytes::from(std::mem::replace(&mut self.out, Vec::with_capacity(PIECE + PIECE / 4)));
+        let next = self.buffers.1.try_recv().unwrap_or_else(|_| Vec::with_capacity(PIECE + PIECE / 4));
+        let text = Text(std::mem::replace(&mut self.out, next), self.buffers.0.clone());
+        let piece = Bytes::from_owner(text);
         self.account.release(std::mem::take(&mut self.charged));
         let Some(pieces) = &self.pieces else { return Err(QueryError::Canceled) };
         let sent = self.lease.while_outside(|| pieces.blocking_send(Some(Ok(piece))));

@@ -4,8 +4,6 @@
 //! `util/jsonutil`). It knows no answer around them. Invariant: what is written is valid JSON for every
 //! value, NaN and infinities included, which stand in strings.
 
-use std::io::Write as _;
-
 use model::{FloatHistogram, Labels, Millis};
 
 /// A sample's value in quotes: the shortest digits, with an exponent only for the very small and large.
@@ -23,9 +21,11 @@ fn float(out: &mut Vec<u8>, v: f64) {
         out.extend_from_slice(model::gofmt::float_e(v).as_bytes());
     } else if v == v.trunc() && size < 9e15 && (v != 0.0 || v.is_sign_positive()) {
         integer(out, v as i64);
+    } else if (1e-5..9e15).contains(&size) {
+        // Several times faster than formatting, and without an exponent in this range.
+        out.extend_from_slice(zmij::Buffer::new().format_finite(v).as_bytes());
     } else {
-        // Rust writes the shortest digits as well; writing to memory does not fail.
-        let _ = write!(out, "{v}");
+        out.extend_from_slice(model::gofmt::float(v).as_bytes());
     }
 }
 
@@ -155,12 +155,31 @@ mod tests {
     }
 
     #[test]
+    fn fractions_have_the_shortest_digits_and_of_two_the_even() {
+        let mut random = 1u64;
+        for _ in 0..200_000 {
+            // Xorshift; mantissas short and long, with exponents around zero.
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            let long = (random >> 11) as f64 / ((random & 63) as f64).exp2();
+            let short = (random >> 50) as f64 / ((random & 31) as f64).exp2();
+            for v in [long, -long, short, short / 1000.0, long / 3.0] {
+                if (1e-5..9e15).contains(&v.abs()) && v != v.trunc() {
+                    assert_eq!(written(|out| float(out, v)), model::gofmt::float(v));
+                }
+            }
+        }
+    }
+
+    #[test]
     fn values_and_times_as_prometheus_writes_them() {
         let v = |v| written(|out| value(out, v));
         let pairs = [
             (1.0, "\"1\""),
             (-0.0, "\"-0\""),
             (1.5, "\"1.5\""),
+            (2201524569635851.25, "\"2201524569635851.2\""),
             (1e21, "\"1e+21\""),
             (123456789012345680.0, "\"123456789012345680\""),
             (1e-7, "\"1e-07\""),
