@@ -20,7 +20,7 @@ fn float(out: &mut Vec<u8>, v: f64) {
     } else if size != 0.0 && !(1e-6..1e21).contains(&size) {
         out.extend_from_slice(model::gofmt::float_e(v).as_bytes());
     } else if v == v.trunc() && size < 9e15 && (v != 0.0 || v.is_sign_positive()) {
-        integer(out, v as i64);
+        out.extend_from_slice(itoa::Buffer::new().format(v as i64).as_bytes());
     } else if (1e-5..9e15).contains(&size) {
         // Several times faster than formatting, and without an exponent in this range.
         out.extend_from_slice(zmij::Buffer::new().format_finite(v).as_bytes());
@@ -36,31 +36,13 @@ pub fn plain_value(out: &mut Vec<u8>, v: f64) {
     out.push(b'"');
 }
 
-fn integer(out: &mut Vec<u8>, v: i64) {
-    let mut digits = [0u8; 20];
-    let mut at = digits.len();
-    let mut left = v.unsigned_abs();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (left % 10) as u8;
-        left /= 10;
-        if left == 0 {
-            break;
-        }
-    }
-    if v < 0 {
-        out.push(b'-');
-    }
-    out.extend_from_slice(&digits[at..]);
-}
-
 /// Milliseconds as seconds, with three digits behind the point where they are needed.
 pub fn time(out: &mut Vec<u8>, t: Millis) {
     if t < 0 {
         out.push(b'-');
     }
     let t = t.unsigned_abs();
-    integer(out, (t / 1000) as i64);
+    out.extend_from_slice(itoa::Buffer::new().format(t / 1000).as_bytes());
     let fraction = t % 1000;
     if fraction != 0 {
         let digits = [fraction / 100, fraction / 10 % 10, fraction % 10].map(|d| b'0' + d as u8);
