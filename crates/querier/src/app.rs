@@ -107,8 +107,10 @@ pub async fn run(args: Args, env: Env) -> anyhow::Result<()> {
             if found.is_err() {
                 tracing::warn!("timeout waiting for first endpoint update before marking gRPC as ready");
             }
+            // Whoever is told that this is ready may ask at once.
+            let server = server.start()?;
             probe.ready();
-            Some(server.start()?)
+            Some(server)
         }
         None => None,
     };

@@ -78,7 +78,12 @@ pub async fn run(args: Args, env: Env) -> anyhow::Result<()> {
     }
     tracing::info!("starting sidecar");
     let grpc = match env.shutdown.or_stop(labelled.notified()).await {
-        Some(()) => Some(server.start()?),
+        Some(()) => {
+            // Whoever is told that this is ready may ask at once.
+            let server = server.start()?;
+            probe.ready();
+            Some(server)
+        }
         None => None,
     };
     let stop = async {

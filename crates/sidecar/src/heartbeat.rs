@@ -2,7 +2,7 @@
 //!
 //! Holds the start-up questions (flags, version, time range, external labels), each asked until it is
 //! answered, and the heartbeat after that (upstream `cmd/thanos/sidecar.go`). It serves nothing.
-//! Invariant: the sidecar is ready exactly while the last heartbeat succeeded.
+//! Invariant: once gRPC has begun, the sidecar is ready exactly while the last heartbeat succeeded.
 
 use std::future::Future;
 use std::path::{Component, Path, PathBuf};
@@ -63,7 +63,6 @@ impl Heartbeat {
             return Ok(());
         }
         self.up.set(1.0);
-        self.probe.ready();
         self.labelled.notify_one();
         while self.pause().await {
             match self.within(self.beat()).await {

@@ -78,8 +78,10 @@ pub async fn run(args: Args, env: Env) -> anyhow::Result<()> {
     tracing::info!("starting store node");
     let grpc = match env.shutdown.or_stop(synced.notified()).await {
         Some(()) => {
+            // Whoever is told that this is ready may ask at once.
+            let server = server.start()?;
             probe.ready();
-            Some(server.start()?)
+            Some(server)
         }
         None => None,
     };
