@@ -1,7 +1,7 @@
 //! Chunks with everything they say: integer counts, counter reset header, start timestamps.
 //!
 //! Holds a form for verification and rewriting. The read path uses [`super::decode`] instead.
-//! Invariant: [`write`] of what [`read`] gave returns the same bytes, for chunks whose writer chose
+//! Invariant: [`write()`] of what [`read`] gave returns the same bytes, for chunks whose writer chose
 //! the spans of xor-coded floats as Prometheus does.
 
 use model::{FloatHistogram, Histogram, Millis, STALE_NAN_BITS};
