@@ -36,30 +36,30 @@ impl Labels {
     pub fn from_pairs<N: AsRef<str>, V: AsRef<str>>(pairs: impl IntoIterator<Item = (N, V)>) -> Self {
         let mut all: Vec<(N, V)> = pairs.into_iter().collect();
         all.sort_by(|a, b| a.0.as_ref().cmp(b.0.as_ref()));
-        let mut out = Encoder::default();
-        for (i, (n, v)) in all.iter().enumerate() {
-            if all.get(i + 1).is_some_and(|next| next.0.as_ref() == n.as_ref()) {
-                continue;
+        Encoder::written(|out| {
+            for (i, (n, v)) in all.iter().enumerate() {
+                if all.get(i + 1).is_some_and(|next| next.0.as_ref() == n.as_ref()) {
+                    continue;
+                }
+                out.push(n.as_ref(), v.as_ref());
             }
-            out.push(n.as_ref(), v.as_ref());
-        }
-        out.finish()
+        })
     }
 
     /// Builds a set from pairs that are already sorted by unique name, without sorting again.
     ///
     /// Order is checked in debug builds only: callers own this precondition.
     pub fn from_sorted<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
-        let mut out = Encoder::default();
         let mut last: Option<String> = None;
-        for (n, v) in pairs {
-            if cfg!(debug_assertions) {
-                debug_assert!(last.as_deref().is_none_or(|l| l < n), "label names are not sorted");
-                last = Some(n.to_owned());
+        Encoder::written(|out| {
+            for (n, v) in pairs {
+                if cfg!(debug_assertions) {
+                    debug_assert!(last.as_deref().is_none_or(|l| l < n), "label names are not sorted");
+                    last = Some(n.to_owned());
+                }
+                out.push(n, v);
             }
-            out.push(n, v);
-        }
-        out.finish()
+        })
     }
 
     /// The pairs in name order.
@@ -139,21 +139,16 @@ impl Labels {
 
     /// The pairs whose name passes. Costs one allocation: that of the result.
     fn filtered(&self, keep: impl Fn(&[u8]) -> bool) -> Labels {
-        thread_local! {
-            static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-        }
-        SCRATCH.with_borrow_mut(|out| {
-            out.clear();
+        Encoder::written(|out| {
             let mut pairs = self.iter_bytes();
             loop {
                 let from = self.0.len() - pairs.rest.len();
                 let Some((name, _)) = pairs.next() else { break };
                 if keep(name) {
                     let to = self.0.len() - pairs.rest.len();
-                    out.extend_from_slice(&self.0[from..to]);
+                    out.buf.extend_from_slice(&self.0[from..to]);
                 }
             }
-            Labels(Arc::from(out.as_slice()))
         })
     }
 
@@ -167,23 +162,24 @@ impl Labels {
         if other.is_empty() {
             return self.clone();
         }
-        let mut out = Encoder::with_capacity(self.0.len() + other.0.len());
         let (mut a, mut b) = (self.iter().peekable(), other.iter().peekable());
-        loop {
-            match (a.peek(), b.peek()) {
-                (Some(x), Some(y)) => match x.0.cmp(y.0) {
-                    Ordering::Less => a.next().map(|(n, v)| out.push(n, v)),
-                    Ordering::Greater => b.next().map(|(n, v)| out.push(n, v)),
-                    Ordering::Equal => {
-                        a.next();
-                        b.next().map(|(n, v)| out.push(n, v))
-                    }
-                },
-                (Some(_), None) => a.next().map(|(n, v)| out.push(n, v)),
-                (None, Some(_)) => b.next().map(|(n, v)| out.push(n, v)),
-                (None, None) => return out.finish(),
-            };
-        }
+        Encoder::written(|out| {
+            loop {
+                match (a.peek(), b.peek()) {
+                    (Some(x), Some(y)) => match x.0.cmp(y.0) {
+                        Ordering::Less => a.next().map(|(n, v)| out.push(n, v)),
+                        Ordering::Greater => b.next().map(|(n, v)| out.push(n, v)),
+                        Ordering::Equal => {
+                            a.next();
+                            b.next().map(|(n, v)| out.push(n, v))
+                        }
+                    },
+                    (Some(_), None) => a.next().map(|(n, v)| out.push(n, v)),
+                    (None, Some(_)) => b.next().map(|(n, v)| out.push(n, v)),
+                    (None, None) => return,
+                };
+            }
+        })
     }
 }
 
@@ -292,9 +288,25 @@ struct Encoder {
 }
 
 impl Encoder {
-    fn with_capacity(n: usize) -> Self {
-        Encoder { buf: Vec::with_capacity(n) }
+    /// The set that `write` writes. Costs one allocation, that of the set: what is written first goes
+    /// into a buffer of the thread.
+    fn written(write: impl FnOnce(&mut Encoder)) -> Labels {
+        thread_local! {
+            static SCRATCH: RefCell<Encoder> = const { RefCell::new(Encoder { buf: Vec::new() }) };
+        }
+        // Taken out, so that `write` may make sets itself.
+        let mut encoder = SCRATCH.take();
+        encoder.buf.clear();
+        write(&mut encoder);
+        let labels = Labels(Arc::from(encoder.buf.as_slice()));
+        if encoder.buf.capacity() <= Encoder::MOST_KEPT {
+            SCRATCH.set(encoder);
+        }
+        labels
     }
+
+    /// Bytes that a thread may keep.
+    const MOST_KEPT: usize = 64 << 10;
 
     fn push(&mut self, name: &str, value: &str) {
         self.field(name);
@@ -309,10 +321,6 @@ impl Encoder {
         }
         self.buf.push(n as u8);
         self.buf.extend_from_slice(s.as_bytes());
-    }
-
-    fn finish(self) -> Labels {
-        Labels(Arc::from(self.buf))
     }
 }
 

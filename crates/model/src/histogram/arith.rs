@@ -30,14 +30,10 @@ pub struct IncompatibleSchema;
 #[inline]
 pub fn kahan_inc(x: f64, sum: f64, c: f64) -> (f64, f64) {
     let t = sum + x;
-    let c = if t.is_infinite() {
-        0.0
-    } else if sum.abs() >= x.abs() {
-        c + ((sum - t) + x)
-    } else {
-        c + ((x - t) + sum)
-    };
-    (t, c)
+    // Choices, not branches: loops over arrays become vector instructions.
+    let (large, small) = if sum.abs() >= x.abs() { (sum, x) } else { (x, sum) };
+    let c = c + ((large - t) + small);
+    (t, if t.is_infinite() { 0.0 } else { c })
 }
 
 /// One side (positive or negative buckets) of an operand with its compensations.
