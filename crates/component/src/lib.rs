@@ -74,6 +74,7 @@
 
 pub mod api;
 pub mod budget;
+pub mod buffers;
 pub mod build;
 pub mod clock;
 mod command;

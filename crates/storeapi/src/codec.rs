@@ -5,13 +5,14 @@
 //! trait. Invariant: what is written decodes with the generated message to the same content, and
 //! decoding never allocates more than a small multiple of the frame.
 
-use bytes::{Buf, BufMut, Bytes};
+use bytes::{BufMut, Bytes};
 use model::Labels;
 use prost::Message as _;
 use smallvec::SmallVec;
 use tonic::Status;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 
+use crate::buffers;
 use crate::series::{Aggr, AggrChunk, Chunk, Part, Series};
 use crate::store::Item;
 
@@ -166,8 +167,9 @@ pub struct Malformed {
 /// A cursor over the frame, by offset, so that slices of the shared bytes can be handed out.
 struct Cursor<'a> {
     frame: &'a Bytes,
+    /// The frame up to where this cursor may go.
+    bytes: &'a [u8],
     at: usize,
-    end: usize,
 }
 
 impl<'a> Cursor<'a> {
@@ -175,13 +177,23 @@ impl<'a> Cursor<'a> {
         Err(Malformed { at: self.at, what })
     }
 
+    #[inline]
     fn varint(&mut self) -> Result<u64, Malformed> {
+        // Keys, and most lengths, take one byte.
+        if let Some(b @ 0..0x80) = self.bytes.get(self.at) {
+            self.at += 1;
+            return Ok(u64::from(*b));
+        }
+        self.long_varint()
+    }
+
+    fn long_varint(&mut self) -> Result<u64, Malformed> {
         let mut v = 0u64;
         for shift in (0..64).step_by(7) {
-            if self.at >= self.end {
+            let Some(b) = self.bytes.get(self.at) else {
                 return self.fail("truncated varint");
-            }
-            let b = self.frame[self.at];
+            };
+            let b = *b;
             self.at += 1;
             v |= u64::from(b & 0x7f) << shift;
             if b < 0x80 {
@@ -192,8 +204,9 @@ impl<'a> Cursor<'a> {
     }
 
     /// The next field's number and wire type; `None` at the end.
+    #[inline]
     fn key(&mut self) -> Result<Option<(u64, u32)>, Malformed> {
-        if self.at == self.end {
+        if self.left() == 0 {
             return Ok(None);
         }
         let key = self.varint()?;
@@ -203,24 +216,35 @@ impl<'a> Cursor<'a> {
         Ok(Some((key >> 3, (key & 7) as u32)))
     }
 
+    /// Bytes left.
+    #[inline]
+    fn left(&self) -> usize {
+        self.bytes.len() - self.at
+    }
+
+    #[inline]
     fn sub(&mut self) -> Result<Cursor<'a>, Malformed> {
         let len = self.varint()?;
-        let len = usize::try_from(len).ok().filter(|l| *l <= self.end - self.at);
+        let len = usize::try_from(len).ok().filter(|l| *l <= self.left());
         let Some(len) = len else { return self.fail("length beyond the frame") };
-        let sub = Cursor { frame: self.frame, at: self.at, end: self.at + len };
+        let sub = Cursor { frame: self.frame, bytes: &self.bytes[..self.at + len], at: self.at };
         self.at += len;
         Ok(sub)
     }
 
+    /// All that is left.
+    fn rest(&self) -> &'a [u8] {
+        &self.bytes[self.at..]
+    }
+
     fn bytes(&mut self) -> Result<Bytes, Malformed> {
         let sub = self.sub()?;
-        Ok(self.frame.slice(sub.at..sub.end))
+        Ok(self.frame.slice(sub.at..sub.bytes.len()))
     }
 
     fn text(&mut self) -> Result<&'a str, Malformed> {
         let sub = self.sub()?;
-        std::str::from_utf8(&self.frame[sub.at..sub.end])
-            .map_err(|_| Malformed { at: sub.at, what: "text is not UTF-8" })
+        std::str::from_utf8(sub.rest()).map_err(|_| Malformed { at: sub.at, what: "text is not UTF-8" })
     }
 
     fn skip(&mut self, wire_type: u32) -> Result<(), Malformed> {
@@ -237,7 +261,7 @@ impl<'a> Cursor<'a> {
             5 => 4,
             _ => return self.fail("unknown wire type"),
         };
-        if self.end - self.at < fixed {
+        if self.left() < fixed {
             return self.fail("truncated field");
         }
         self.at += fixed;
@@ -279,6 +303,23 @@ fn read_aggr_chunk(mut c: Cursor<'_>) -> Result<AggrChunk, Malformed> {
     Ok(out)
 }
 
+/// Bytes of a chunk, and of a series, worth making room for: shorter ones hold nothing.
+const LEAST_CHUNK: usize = 16;
+const LEAST_SERIES: usize = 16;
+
+/// How many fields `number` of kind `LEN` lie between the cursor and its end, malformed ones aside.
+fn count(c: &Cursor<'_>, number: u64) -> usize {
+    let mut c = Cursor { ..*c };
+    let mut found = 0;
+    while let Ok(Some((field, kind))) = c.key() {
+        if c.skip(kind).is_err() {
+            break;
+        }
+        found += usize::from((field, kind) == (number, LEN));
+    }
+    found
+}
+
 fn read_series(mut c: Cursor<'_>) -> Result<Series, Malformed> {
     let mut labels: SmallVec<[(&str, &str); 24]> = SmallVec::new();
     let mut chunks = Vec::new();
@@ -304,7 +345,7 @@ fn read_series(mut c: Cursor<'_>) -> Result<Series, Malformed> {
                     continue; // Says nothing, and would cost far more memory than its few bytes.
                 }
                 if chunks.is_empty() {
-                    chunks.reserve_exact(1);
+                    chunks.reserve_exact(1 + count(&c, 2).min(c.left() / LEAST_CHUNK));
                 }
                 chunks.push(chunk);
             }
@@ -322,7 +363,7 @@ fn read_series(mut c: Cursor<'_>) -> Result<Series, Malformed> {
 /// # Errors
 /// [`Malformed`] with the offset.
 pub fn decode(frame: &Bytes) -> Result<Option<Item>, Malformed> {
-    let mut c = Cursor { frame, at: 0, end: frame.len() };
+    let mut c = Cursor { frame, bytes: frame, at: 0 };
     let mut out = None;
     while let Some((field, kind)) = c.key()? {
         match (field, kind) {
@@ -335,8 +376,8 @@ pub fn decode(frame: &Bytes) -> Result<Option<Item>, Malformed> {
                 out = Some(Item::Hints(any));
             }
             (4, LEN) => {
-                let mut all = Vec::new();
                 let mut b = c.sub()?;
+                let mut all = Vec::with_capacity(count(&b, 1).min(b.left() / LEAST_SERIES));
                 while let Some((field, kind)) = b.key()? {
                     match (field, kind) {
                         (1, LEN) => all.push(read_series(b.sub()?)?),
@@ -419,8 +460,7 @@ impl Decoder for ItemDecoder {
     type Item = Option<Item>;
     type Error = Status;
     fn decode(&mut self, src: &mut DecodeBuf<'_>) -> Result<Option<Self::Item>, Status> {
-        let frame = src.copy_to_bytes(src.remaining());
-        decode(&frame).map(Some).map_err(|e| Status::internal(e.to_string()))
+        decode(&buffers::taken(src)).map(Some).map_err(|e| Status::internal(e.to_string()))
     }
 }
 

@@ -9,6 +9,7 @@
 //! than Thanos travel.
 
 pub mod batch;
+mod buffers;
 pub mod client;
 pub mod codec;
 pub mod encoding;
