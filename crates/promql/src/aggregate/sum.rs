@@ -5,6 +5,7 @@
 //! `kahan_inc`; a mean turns to its running form at the very sample where the sum would overflow.
 //! Reference: Prometheus `promql/engine.go` (`aggregation`).
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use model::histogram::kahan_inc;
@@ -73,6 +74,7 @@ impl Sum {
     fn add_float(&mut self, i: usize, f: f64) {
         if !self.sums.has(i) {
             self.sums.set(i, f);
+            self.comps[i] = 0.0;
             if self.mean {
                 self.counts[i] = 1.0;
             }
@@ -149,31 +151,45 @@ impl Sum {
         }
     }
 
-    /// Adds floats to a group that has only ever seen floats.
+    /// Adds the floats of a column, a word of steps at a time.
     fn add_floats(&mut self, column: &Column) {
-        let full = self.rare.is_none() && column.is_full() && self.sums.is_full();
-        match (full, self.mean) {
-            (true, false) => {
-                let sums = self.sums.values.iter_mut().zip(&mut self.comps);
-                for ((sum, comp), f) in sums.zip(&column.values) {
-                    (*sum, *comp) = kahan_inc(*f, *sum, *comp);
-                }
+        for (word, have) in column.present.iter().enumerate() {
+            let from = 64 * word;
+            let mut left = *have;
+            // Where the group has seen just these steps, what the others add means nothing: the first
+            // sample of a step sets all there is of it.
+            if *have != 0 && *have == self.sums.present[word] && self.rare.is_none() {
+                let done = self.add_alike(column, from..column.len().min(from + 64)) - from;
+                left = if done < 64 { left >> done << done } else { 0 };
             }
-            (true, true) => {
-                let mut at = 0;
-                while at < column.len() && self.rare.is_none() {
-                    let (sum, comp) = kahan_inc(column.values[at], self.sums.values[at], self.comps[at]);
-                    if sum.is_infinite() {
-                        break;
-                    }
-                    (self.sums.values[at], self.comps[at]) = (sum, comp);
-                    self.counts[at] += 1.0;
-                    at += 1;
-                }
-                (at..column.len()).for_each(|i| self.add_float(i, column.values[i]));
+            while left != 0 {
+                let i = from + left.trailing_zeros() as usize;
+                left &= left - 1;
+                self.add_float(i, column.values[i]);
             }
-            _ => column.steps().for_each(|i| self.add_float(i, column.values[i])),
         }
+    }
+
+    /// Adds steps to those of a group without anything special. Returns where a mean would overflow.
+    fn add_alike(&mut self, column: &Column, steps: Range<usize>) -> usize {
+        let floats = &column.values[steps.clone()];
+        let (sums, comps) = (&mut self.sums.values[steps.clone()], &mut self.comps[steps.clone()]);
+        let sums = sums.iter_mut().zip(comps).zip(floats);
+        if !self.mean {
+            for ((sum, comp), f) in sums {
+                (*sum, *comp) = kahan_inc(*f, *sum, *comp);
+            }
+            return steps.end;
+        }
+        for (i, (((sum, comp), f), count)) in sums.zip(&mut self.counts[steps.clone()]).enumerate() {
+            let (new, new_comp) = kahan_inc(*f, *sum, *comp);
+            if new.is_infinite() {
+                return steps.start + i;
+            }
+            (*sum, *comp) = (new, new_comp);
+            *count += 1.0;
+        }
+        steps.end
     }
 }
 

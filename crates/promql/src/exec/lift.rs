@@ -296,11 +296,10 @@ fn each_seen(
 /// The newest sample of each step.
 fn instant(samples: &Samples, steps: Steps, offset: Millis, lookback: Millis, out: &mut Column) {
     out.reset(steps.count);
-    let time = |i| steps.at(i).saturating_sub(offset);
     if samples.hists.is_empty() {
-        each_seen(samples, steps, lookback, time, |step, seen| out.set(step, samples.values[seen]));
-        return;
+        return instant_floats(samples, steps, offset, lookback, out);
     }
+    let time = |i| steps.at(i).saturating_sub(offset);
     let mut hist = 0;
     each_seen(samples, steps, lookback, time, |step, seen| {
         while hist < samples.hists.len() && (samples.hists[hist].index as usize) < seen {
@@ -311,6 +310,37 @@ fn instant(samples: &Samples, steps: Steps, offset: Millis, lookback: Millis, ou
             None => out.set(step, samples.values[seen]),
         }
     });
+}
+
+/// The newest float of each step: as [`each_seen`], without a branch on what is seen.
+fn instant_floats(samples: &Samples, steps: Steps, offset: Millis, lookback: Millis, out: &mut Column) {
+    let ts = &samples.ts[..];
+    let Some(values) = samples.values.get(..ts.len()).filter(|v| !v.is_empty()) else { return };
+    let oldest = |at: Millis| at.checked_sub(offset)?.checked_sub(lookback);
+    let (Some(mut after), Some(_)) = (oldest(steps.start), oldest(steps.last())) else {
+        // Times at the end of the calendar.
+        let time = |i| steps.at(i).saturating_sub(offset);
+        return each_seen(samples, steps, lookback, time, |step, seen| out.set(step, values[seen]));
+    };
+    // Samples up to `next` are not newer than the time looked at.
+    let mut next = ts.partition_point(|t| *t <= after);
+    for (bits, slots) in out.present.iter_mut().zip(out.values.chunks_mut(64)) {
+        let mut seen = 0;
+        for (i, slot) in slots.iter_mut().enumerate() {
+            let at = after + lookback;
+            while ts.get(next).is_some_and(|t| *t <= at) {
+                next += 1;
+            }
+            // Before the first sample this looks at that one, which is too new then.
+            let newest = next.saturating_sub(1);
+            let (t, value) = (ts[newest], values[newest]);
+            let counts = (t <= at) & (t > after) & !is_stale_nan(value);
+            *slot = if counts { value } else { 0.0 };
+            seen |= u64::from(counts) << i;
+            after = after.wrapping_add(steps.step);
+        }
+        *bits = seen;
+    }
 }
 
 /// The newest sample's own time of each step, in seconds.

@@ -74,6 +74,7 @@ pub(super) fn extrapolated(
     let pairs = if mode.counter { Pairs::of(split) } else { Pairs::default() };
     let (mut resets_at, mut overlaps_at) = (0, 0);
     let seconds = ctx.windows.seconds();
+    let mut known = Known::default();
     let hist_resets = if mode.counter { histogram_rate::resets(&split.hists) } else { Vec::new() };
     split.walk(&ctx.windows, (0, 0), |view| {
         if !view.values.is_empty() && !view.hists.is_empty() {
@@ -106,13 +107,13 @@ pub(super) fn extrapolated(
             first_start: split.starts.get(view.first).copied().unwrap_or(0),
             more: last,
         };
-        let Some(reach) = ends.reach(mode.counter, view.values[0], value) else {
+        let Some(reach) = ends.reach(mode.counter, view.values[0], value, &mut known) else {
             return;
         };
         if reach.from_zero {
             value += view.values[0];
         }
-        out.set(view.step, value * reach.factor(mode, seconds));
+        out.set(view.step, value * known.factor(&reach, mode, seconds));
     });
 }
 
@@ -138,7 +139,8 @@ fn of_histograms(
         more: hists.len() - 1,
     };
     let count = result.as_ref().map_or(0.0, |h| h.count);
-    let reach = ends.reach(mode.counter, first.h.count, count)?;
+    let mut known = Known::default();
+    let reach = ends.reach(mode.counter, first.h.count, count, &mut known)?;
     let mut h = if reach.from_zero {
         match result.take() {
             None => FloatHistogram::clone(first.h),
@@ -152,7 +154,7 @@ fn of_histograms(
     } else {
         result?
     };
-    h.scale(reach.factor(mode, seconds));
+    h.scale(known.factor(&reach, mode, seconds));
     Some(h)
 }
 
@@ -178,15 +180,47 @@ struct Reach {
     from_zero: bool,
 }
 
-impl Reach {
-    fn factor(&self, mode: Mode, seconds: f64) -> f64 {
+/// What the window before came to. Where scrapes are regular windows differ in values alone, and most of
+/// their divisions are the same.
+#[derive(Default)]
+struct Known {
+    /// Milliseconds before the first sample, behind the last and between them; samples but one.
+    times: (Millis, Millis, Millis, usize),
+    /// The same in seconds, and the average distance of samples.
+    seconds: [f64; 4],
+    /// A reach by its bits, and its factor.
+    reach: [u64; 3],
+    factor: Option<f64>,
+}
+
+impl Known {
+    /// Seconds to the window's start, to its end, between the samples, and on average between two.
+    #[inline]
+    fn seconds(&mut self, ends: &Ends) -> [f64; 4] {
+        let times = (ends.first - ends.start, ends.end - ends.last, ends.last - ends.first, ends.more);
+        if times != self.times {
+            let [to_start, to_end, sampled] = [times.0, times.1, times.2].map(|t| t as f64 / 1000.0);
+            let average = if times.3 > 0 { sampled / times.3 as f64 } else { 0.0 };
+            (self.times, self.seconds) = (times, [to_start, to_end, sampled, average]);
+        }
+        self.seconds
+    }
+
+    /// By what a difference is multiplied.
+    #[inline]
+    fn factor(&mut self, reach: &Reach, mode: Mode, seconds: f64) -> f64 {
+        let bits = [reach.sampled, reach.to_start, reach.to_end].map(f64::to_bits);
+        if let Some(factor) = self.factor.filter(|_| bits == self.reach) {
+            return factor;
+        }
         let mut factor = 1.0;
-        if self.sampled != 0.0 {
-            factor = (self.sampled + self.to_start + self.to_end) / self.sampled;
+        if reach.sampled != 0.0 {
+            factor = (reach.sampled + reach.to_start + reach.to_end) / reach.sampled;
         }
         if mode.per_second {
             factor /= seconds;
         }
+        (self.reach, self.factor) = (bits, Some(factor));
         factor
     }
 }
@@ -195,11 +229,8 @@ impl Ends {
     /// How far to extrapolate; `None` where one sample alone says nothing. `first` is the value (or
     /// count) of the first sample, `increase` what has been found so far.
     #[inline]
-    fn reach(&self, counter: bool, first: f64, increase: f64) -> Option<Reach> {
-        let mut to_start = (self.first - self.start) as f64 / 1000.0;
-        let mut to_end = (self.end - self.last) as f64 / 1000.0;
-        let mut sampled = (self.last - self.first) as f64 / 1000.0;
-        let average = if self.more > 0 { sampled / self.more as f64 } else { 0.0 };
+    fn reach(&self, counter: bool, first: f64, increase: f64, known: &mut Known) -> Option<Reach> {
+        let [mut to_start, mut to_end, mut sampled, average] = known.seconds(self);
         // Samples further apart than usual: the series is taken to start or end within the window.
         let threshold = average * 1.1;
         let since = self.first_start;
@@ -213,7 +244,8 @@ impl Ends {
             if to_start >= threshold {
                 to_start = average / 2.0;
             }
-            if counter {
+            // With a first value above the increase zero lies further back than the samples are apart.
+            if counter && !(first >= increase && sampled >= to_start) {
                 // A counter is never negative: it does not reach back beyond its zero.
                 let to_zero =
                     if increase > 0.0 && first >= 0.0 { sampled * (first / increase) } else { to_start };
