@@ -102,16 +102,20 @@ impl Decoder {
         }
     }
 
-    /// Fills `out` with the samples within `mint..=maxt`. Chunks that cannot be used are left out and
-    /// added to `bad`.
+    /// Fills `out` with the samples within `mint..=maxt`, some `expected` of them. Chunks that cannot be
+    /// used are left out and added to `bad`.
     pub fn decode(
         &mut self,
         chunks: &[AggrChunk],
         (mint, maxt): (Millis, Millis),
+        expected: usize,
         out: &mut Samples,
         bad: &mut Vec<BadChunk>,
     ) {
         out.clear();
+        // Once, and no more than that: columns are as many as series are on their way.
+        out.ts.reserve_exact(expected);
+        out.values.reserve_exact(expected);
         let Some(algorithm) = self.dedup else {
             self.row(chunks.iter(), (mint, maxt), out, bad);
             return;
@@ -239,18 +243,35 @@ fn bytes(chunk: Option<&Chunk>) -> Result<(Encoding, &[u8]), String> {
     Ok((encoding, &chunk.data))
 }
 
-/// Bytes that decoding these chunks can take: an estimate from the counts in their heads.
-pub fn decoded_size(chunks: &[AggrChunk]) -> u64 {
-    let of = |chunk: &Chunk| {
-        let Ok((encoding, data)) = bytes(Some(chunk)) else { return 0 };
-        let samples = chunkenc::count(encoding, data).map_or(0, u64::from);
-        match encoding {
-            Encoding::Xor | Encoding::Xor2 => samples * 16,
-            // A histogram takes as much as its buckets; a third of a kilobyte is a usual one.
-            _ => samples * 400,
+/// What decoding chunks can come to: an estimate from the counts in their heads.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Size {
+    /// Samples of the series, before replicas are joined.
+    pub samples: usize,
+    /// Bytes of all samples, of each aggregate.
+    pub bytes: u64,
+}
+
+impl Size {
+    /// Of these chunks.
+    pub fn of(chunks: &[AggrChunk]) -> Self {
+        let mut size = Size::default();
+        for chunk in chunks {
+            let mut most = 0;
+            for part in &chunk.parts {
+                let Ok((encoding, data)) = bytes(Some(&part.chunk)) else { continue };
+                let samples = chunkenc::count(encoding, data).map_or(0, u64::from);
+                most = most.max(samples as usize);
+                size.bytes += match encoding {
+                    Encoding::Xor | Encoding::Xor2 => samples * 16,
+                    // A histogram takes as much as its buckets; a third of a kilobyte is a usual one.
+                    _ => samples * 400,
+                };
+            }
+            size.samples += most;
         }
-    };
-    chunks.iter().flat_map(|c| &c.parts).map(|p| of(&p.chunk)).sum()
+        size
+    }
 }
 
 #[cfg(test)]

@@ -5,10 +5,10 @@
 //! connection, so that half an answer never looks whole. Up to [`HELD`] bytes wait for the end of the
 //! query before the first is sent.
 
-use std::sync::Arc;
-use std::sync::mpsc as std_mpsc;
+use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
+use component::buffers::Pool;
 use component::http::{BoxError, Response, body};
 use futures::StreamExt;
 use http::{HeaderValue, header};
@@ -29,29 +29,9 @@ const ON_THE_WAY: usize = 4;
 /// A piece of a body; `None` says that it was the last.
 type Piece = Option<Result<Bytes, BoxError>>;
 
-/// Where buffers come back to, and go from.
-type Buffers = (std_mpsc::Sender<Vec<u8>>, std_mpsc::Receiver<Vec<u8>>);
-
-/// Text on its way; its buffer goes back for the next piece once the connection has dropped it.
-struct Text(Vec<u8>, std_mpsc::Sender<Vec<u8>>);
-
-impl AsRef<[u8]> for Text {
-    fn as_ref(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl Drop for Text {
-    fn drop(&mut self) {
-        let mut buffer = std::mem::take(&mut self.0);
-        // What was kept back until the end is larger than any piece will be.
-        if buffer.capacity() <= 2 * PIECE {
-            buffer.clear();
-            // The query may have ended.
-            let _ = self.1.send(buffer);
-        }
-    }
-}
+/// Buffers of answers, and bytes of them that may wait in the process.
+static POOL: LazyLock<Pool> = LazyLock::new(|| Pool::new(MOST_IDLE));
+const MOST_IDLE: usize = 8 << 20;
 
 /// The texts of the first times of a series, which those of the next are mostly equal to.
 #[derive(Default)]
@@ -60,9 +40,10 @@ struct Times(Vec<(Millis, usize, [u8; Times::LONGEST])>);
 impl Times {
     /// What is remembered is bounded, so that it need not be paid for.
     const MOST: usize = 1 << 11;
-    const LONGEST: usize = 24;
+    const LONGEST: usize = 32;
 
-    /// Writes the time of point `i` and a comma.
+    /// Writes what stands before the value of point `i`: `,[time,"`.
+    #[inline]
     fn write(&mut self, out: &mut Vec<u8>, i: usize, t: Millis) {
         let from = out.len();
         if let Some((known, len, text)) = self.0.get(i)
@@ -73,8 +54,14 @@ impl Times {
             out.truncate(from + len);
             return;
         }
+        self.write_new(out, i, t);
+    }
+
+    fn write_new(&mut self, out: &mut Vec<u8>, i: usize, t: Millis) {
+        let from = out.len();
+        out.extend_from_slice(b",[");
         json::time(out, t);
-        out.push(b',');
+        out.extend_from_slice(b",\"");
         let (written, mut text) = (&out[from..], [0; Times::LONGEST]);
         let Some(start) = text.get_mut(..written.len()) else { return };
         start.copy_from_slice(written);
@@ -96,7 +83,6 @@ pub struct Answer {
     first: bool,
     head: Option<oneshot::Sender<Head>>,
     pieces: Option<mpsc::Sender<Piece>>,
-    buffers: Buffers,
     times: Times,
     account: Arc<Account>,
     charged: u64,
@@ -132,7 +118,8 @@ impl Answer {
         lease: Arc<Lease>,
         complete: impl Fn() -> bool + Send + 'static,
     ) -> Self {
-        let mut out = Vec::with_capacity(4096);
+        let kept = POOL.take(HELD..=usize::MAX).or_else(|| POOL.take(4096..=HELD));
+        let mut out = kept.unwrap_or_else(|| Vec::with_capacity(4096));
         out.extend_from_slice(b"{\"status\":\"success\",\"data\":{\"resultType\":\"");
         out.extend_from_slice(result_type.as_bytes());
         out.extend_from_slice(b"\",\"result\":[");
@@ -141,7 +128,6 @@ impl Answer {
             first: true,
             head: Some(head),
             pieces: None,
-            buffers: std_mpsc::channel(),
             times: Times::default(),
             account,
             charged: 0,
@@ -171,7 +157,7 @@ impl Answer {
             self.out.push(b']');
         }
         self.out.push(b'}');
-        let last = Bytes::from(std::mem::take(&mut self.out));
+        let last = POOL.lend(std::mem::take(&mut self.out));
         // Nobody may be there any more.
         if let Some(head) = self.head.take() {
             let mut response = of_body(body::full(last));
@@ -205,12 +191,17 @@ impl Answer {
 
     /// After an item: pays for what is kept, and sends what is too much to keep.
     fn end_item(&mut self) -> Result<(), QueryError> {
-        let kept = self.out.capacity() as u64;
+        // A buffer that has been larger before is no fault of this query.
+        let kept = self.out.len().next_power_of_two().min(self.out.capacity()) as u64;
         if kept > self.charged {
             self.account.charge(kept - self.charged, &"the answer's text")?;
             self.charged = kept;
         }
         let limit = if self.head.is_some() { HELD } else { PIECE };
+        if (HELD / 2..HELD).contains(&self.out.capacity()) && self.out.len() > HELD / 4 {
+            // Not twice as large as it can become.
+            self.out.reserve_exact(HELD + PIECE - self.out.len());
+        }
         if self.out.len() >= limit { self.send() } else { Ok(()) }
     }
 
@@ -224,9 +215,8 @@ impl Answer {
             head.send(Ok(response)).map_err(|_| QueryError::Canceled)?;
             self.pieces = Some(sender);
         }
-        let next = self.buffers.1.try_recv().unwrap_or_else(|_| Vec::with_capacity(PIECE + PIECE / 4));
-        let text = Text(std::mem::replace(&mut self.out, next), self.buffers.0.clone());
-        let piece = Bytes::from_owner(text);
+        let next = POOL.take(PIECE..=2 * PIECE).unwrap_or_else(|| Vec::with_capacity(PIECE + PIECE / 4));
+        let piece = POOL.lend(std::mem::replace(&mut self.out, next));
         self.account.release(std::mem::take(&mut self.charged));
         let Some(pieces) = &self.pieces else { return Err(QueryError::Canceled) };
         let sent = self.lease.while_outside(|| pieces.blocking_send(Some(Ok(piece))));
@@ -319,18 +309,24 @@ impl Sink for Answer {
         let out = &mut self.out;
         out.extend_from_slice(b"{\"metric\":");
         json::labels(out, labels);
-        let mut any = false;
-        for (i, (t, v)) in points.floats().enumerate() {
-            out.extend_from_slice(if any { b",[" } else { b",\"values\":[[" });
-            any = true;
+        let before = out.len();
+        out.extend_from_slice(b",\"values\":");
+        let (first, mut i) = (out.len(), 0);
+        points.each_float(|t, v| {
             self.times.write(out, i, t);
-            json::value(out, v);
-            out.push(b']');
+            json::float(out, v);
+            out.extend_from_slice(b"\"]");
+            i += 1;
+        });
+        match out.get_mut(first) {
+            // In place of a comma.
+            Some(comma) => {
+                *comma = b'[';
+                out.push(b']');
+            }
+            None => out.truncate(before),
         }
-        if any {
-            out.push(b']');
-        }
-        any = false;
+        let mut any = false;
         for (t, h) in points.histograms() {
             out.extend_from_slice(if any { b",[" } else { b",\"histograms\":[[" });
             any = true;
@@ -359,8 +355,9 @@ mod tests {
             let (mut got, mut want) = (Vec::new(), Vec::new());
             for (i, t) in row.iter().enumerate() {
                 times.write(&mut got, i, *t);
+                want.extend_from_slice(b",[");
                 json::time(&mut want, *t);
-                want.push(b',');
+                want.extend_from_slice(b",\"");
             }
             assert_eq!(got, want);
         }

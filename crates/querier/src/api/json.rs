@@ -13,14 +13,25 @@ pub fn value(out: &mut Vec<u8>, v: f64) {
     out.push(b'"');
 }
 
-fn float(out: &mut Vec<u8>, v: f64) {
+/// The digits of [`value`].
+#[inline]
+pub fn float(out: &mut Vec<u8>, v: f64) {
+    // Whole numbers are what counters have. The conversion saturates: what is too large is unequal, or
+    // fails the bound.
+    let whole = v as i64;
+    if whole as f64 == v && whole.unsigned_abs() < 9_000_000_000_000_000 && (whole != 0 || v.to_bits() == 0) {
+        out.extend_from_slice(itoa::Buffer::new().format(whole).as_bytes());
+    } else {
+        fraction(out, v);
+    }
+}
+
+fn fraction(out: &mut Vec<u8>, v: f64) {
     let size = v.abs();
     if !v.is_finite() {
         out.extend_from_slice(model::gofmt::float(v).as_bytes());
     } else if size != 0.0 && !(1e-6..1e21).contains(&size) {
         out.extend_from_slice(model::gofmt::float_e(v).as_bytes());
-    } else if v == v.trunc() && size < 9e15 && (v != 0.0 || v.is_sign_positive()) {
-        out.extend_from_slice(itoa::Buffer::new().format(v as i64).as_bytes());
     } else if (1e-5..9e15).contains(&size) {
         // Several times faster than formatting, and without an exponent in this range.
         out.extend_from_slice(zmij::Buffer::new().format_finite(v).as_bytes());

@@ -130,8 +130,8 @@ impl Source {
         let opened = self.timed(self.store.clone().peer.series(request, call)).await?;
         let mut stream = opened.map_err(|e| self.open_failure(&e))?;
         let mut sorter = sort.then(|| Sorter::new(&self.proxy, removed));
+        // The empty set stands before all others.
         let mut last = Labels::empty();
-        let mut first = true;
         while let Some(item) = self.timed(stream.next()).await? {
             let item = item.map_err(|e| self.failed(&status_text(&e)))?;
             self.received = true;
@@ -155,17 +155,15 @@ impl Source {
                 sorter.take(series)?;
                 continue;
             }
-            for s in &series {
-                // Parts of one series may come apart, but in a row.
-                if !first && s.labels < last {
-                    self.proxy.unsorted.lock().insert(self.store.addr.clone());
-                    return Err(self.failed("series are not in the order of their labels"));
-                }
-                (first, last) = (false, s.labels.clone());
+            let Some(end) = series.last().map(|s| s.labels.clone()) else { continue };
+            // Parts of one series may come apart, but in a row.
+            let labels = std::iter::once(&last).chain(series.iter().map(|s| &s.labels));
+            if !labels.is_sorted() {
+                self.proxy.unsorted.lock().insert(self.store.addr.clone());
+                return Err(self.failed("series are not in the order of their labels"));
             }
-            if !series.is_empty() {
-                self.send(Item::Series(series)).await?;
-            }
+            last = end;
+            self.send(Item::Series(series)).await?;
         }
         if let Some(sorter) = sorter {
             let (account, mut sorted) = sorter.finish();

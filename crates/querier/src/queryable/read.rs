@@ -23,7 +23,7 @@ use tonic::{Code, Status};
 use super::{Counts, Range, Stores};
 use crate::fanout::{self, Slot};
 use crate::pool::Lease;
-use crate::series::{BadChunk, Decoder, decoded_size};
+use crate::series::{BadChunk, Decoder, Size};
 
 /// Batches read ahead of the query.
 const AHEAD: usize = 2;
@@ -253,10 +253,10 @@ impl SeriesSet for Set {
                 }
                 return Ok(None);
             };
-            let bytes = decoded_size(&series.chunks);
-            self.shared.charge(bytes)?;
-            self.decoded_bytes += bytes;
-            self.decoder.decode(&series.chunks, self.range.bounds(), samples, &mut self.bad);
+            let size = Size::of(&series.chunks);
+            self.shared.charge(size.bytes)?;
+            self.decoded_bytes += size.bytes;
+            self.decoder.decode(&series.chunks, self.range.bounds(), size.samples, samples, &mut self.bad);
             if !self.bad.is_empty() {
                 self.complain(&series.labels)?;
             }

@@ -10,7 +10,7 @@ const ALL: (Millis, Millis) = (Millis::MIN, Millis::MAX);
 
 fn decoded(decoder: &mut Decoder, chunks: &[AggrChunk], range: (Millis, Millis)) -> Vec<(Millis, f64)> {
     let (mut out, mut bad) = (Samples::default(), Vec::new());
-    decoder.decode(chunks, range, &mut out, &mut bad);
+    decoder.decode(chunks, range, Size::of(chunks).samples, &mut out, &mut bad);
     assert_eq!(bad, []);
     out.ts.iter().copied().zip(out.values).collect()
 }
@@ -112,7 +112,7 @@ fn a_chunk_that_cannot_be_used_costs_its_own_samples() {
         let mut chunks = good.to_vec();
         chunks.insert(1, AggrChunk::raw(10, 20, bad));
         let (mut out, mut bad) = (Samples::default(), Vec::new());
-        Decoder::new("", None).decode(&chunks, ALL, &mut out, &mut bad);
+        Decoder::new("", None).decode(&chunks, ALL, 0, &mut out, &mut bad);
         assert_eq!(out.ts, [1, 30]);
         bad.iter().map(ToString::to_string).collect::<Vec<_>>()
     };
@@ -124,6 +124,6 @@ fn a_chunk_that_cannot_be_used_costs_its_own_samples() {
     }
     let (mut out, mut bad) = (Samples::default(), Vec::new());
     let none = [AggrChunk { min_time: 1, max_time: 2, ..AggrChunk::default() }];
-    Decoder::new("rate", None).decode(&none, ALL, &mut out, &mut bad);
+    Decoder::new("rate", None).decode(&none, ALL, 0, &mut out, &mut bad);
     assert_eq!(bad[0].reason, "no valid chunk found");
 }
