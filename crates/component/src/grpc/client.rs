@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use http::{Request, Response, Uri};
+use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tonic::body::Body;
@@ -21,6 +22,7 @@ use super::bodies::{Answer, Counted};
 use super::compress::{Encoding, accept_snappy};
 use super::instrument::ClientMetrics;
 use super::kind_of;
+use super::paced::Paced;
 use crate::flags::groups::GrpcClient;
 use crate::tls;
 
@@ -99,7 +101,7 @@ impl Connector {
         let target = Arc::new(Target { host, port, tls });
         let connect = tower::service_fn(move |_: Uri| {
             let target = target.clone();
-            async move { target.connect().await.map(TokioIo::new) }
+            async move { target.connect().await.map(|stream| TokioIo::new(Paced::new(stream))) }
         });
         Ok(Channel {
             inner: endpoint.connect_with_connector_lazy(connect),
@@ -181,6 +183,41 @@ pub struct Channel {
     metrics: Option<ClientMetrics>,
 }
 
+/// A connection that is closed at its age may have been given a call just before; a new one is as good.
+const ATTEMPTS: usize = 3;
+
+/// Sends a request of one message, again where it certainly has not left.
+async fn sent(
+    mut channel: tonic::transport::Channel,
+    head: http::request::Parts,
+    body: Body,
+) -> Result<Response<Body>, SendError> {
+    let message = body.collect().await.map_err(SendError::Request)?.to_bytes();
+    let mut attempt = 1;
+    loop {
+        let body = Body::new(Full::new(message.clone()));
+        match channel.call(Request::from_parts(head.clone(), body)).await {
+            Err(e) if attempt < ATTEMPTS && is_unsent(&e) => attempt += 1,
+            done => return done.map_err(SendError::Transport),
+        }
+        std::future::poll_fn(|cx| Service::<Request<Body>>::poll_ready(&mut channel, cx))
+            .await
+            .map_err(SendError::Transport)?;
+    }
+}
+
+/// Why a request was not answered.
+enum SendError {
+    Request(Status),
+    Transport(tonic::transport::Error),
+}
+
+/// Whether the connection was closed before it took the request.
+fn is_unsent(error: &tonic::transport::Error) -> bool {
+    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |e| e.source());
+    causes.filter_map(|e| e.downcast_ref::<hyper::Error>()).any(hyper::Error::is_canceled)
+}
+
 impl Service<Request<Body>> for Channel {
     type Response = Response<Body>;
     type Error = Status;
@@ -205,11 +242,16 @@ impl Service<Request<Body>> for Channel {
             Encoding::Snappy.announce(&mut head.headers);
             body = Encoding::Snappy.compressed(body);
         }
-        let answering = self.inner.call(Request::from_parts(head, body));
+        // The one that was found ready.
+        let ready = self.inner.clone();
+        let inner = std::mem::replace(&mut self.inner, ready);
         Box::pin(async move {
             let mut observation = observation;
-            let response = answering.await.map_err(|e| {
-                let status = status(e);
+            let response = sent(inner, head, body).await.map_err(|e| {
+                let status = match e {
+                    SendError::Request(status) => status,
+                    SendError::Transport(e) => status(e),
+                };
                 if let Some(observation) = &mut observation {
                     observation.end(&status);
                 }

@@ -13,6 +13,7 @@ mod compress;
 mod frames;
 mod health;
 mod instrument;
+mod paced;
 mod server;
 mod snappy;
 #[cfg(test)]
