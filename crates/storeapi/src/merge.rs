@@ -151,6 +151,10 @@ impl Merge {
     /// Moves the finished group to the output.
     fn close_group(&mut self) {
         if let Some(series) = join(&mut self.group, &mut self.seen) {
+            if self.out.is_empty() {
+                let ready: usize = self.sources.iter().map(|s| s.rest.len()).sum();
+                self.out.reserve(MERGE_BATCH.min(ready + 1));
+            }
             self.out.push(series);
         }
     }
