@@ -107,7 +107,7 @@ pub(crate) fn eval(
         evaluate(&parts, ctx, classic, blocked, input, &mut forced, &mut outs);
     }
     forced.write(ctx);
-    Ok(outs.concat())
+    Ok(outs.into_iter().flatten().collect())
 }
 
 /// Notes every quantile out of range, whether there is data or not.
