@@ -102,12 +102,17 @@ impl Counter {
             self.floor = Some(self.floor.map_or(self.last_t, |f| f.max(self.last_t)));
         }
         if chunk.hists.is_empty() && chunk.start_ts.is_empty() && out.start_ts.is_empty() {
+            // A copy stays in registers.
+            let mut own = self.clone();
+            out.ts.reserve(chunk.len());
+            out.values.reserve(chunk.len());
             for (t, v) in chunk.ts.iter().zip(&chunk.values) {
-                if self.accept(*t, *v) {
+                if own.accept(*t, *v) {
                     out.ts.push(*t);
-                    out.values.push(self.total);
+                    out.values.push(own.total);
                 }
             }
+            *self = own;
             return;
         }
         let mut at = Cursor::new(chunk);

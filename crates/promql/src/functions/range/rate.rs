@@ -188,9 +188,9 @@ struct Known {
     times: (Millis, Millis, Millis, usize),
     /// The same in seconds, and the average distance of samples.
     seconds: [f64; 4],
-    /// A reach by its bits, and its factor.
-    reach: [u64; 3],
-    factor: Option<f64>,
+    /// A reach (between the samples, to the start, to the end), and its factor.
+    reach: Option<(f64, f64, f64)>,
+    factor: f64,
 }
 
 impl Known {
@@ -209,9 +209,14 @@ impl Known {
     /// By what a difference is multiplied.
     #[inline]
     fn factor(&mut self, reach: &Reach, mode: Mode, seconds: f64) -> f64 {
-        let bits = [reach.sampled, reach.to_start, reach.to_end].map(f64::to_bits);
-        if let Some(factor) = self.factor.filter(|_| bits == self.reach) {
-            return factor;
+        // Field by field: as arrays they would be read from memory as a whole just after being written in
+        // parts, which processors wait for.
+        if let Some((sampled, to_start, to_end)) = self.reach
+            && sampled == reach.sampled
+            && to_start == reach.to_start
+            && to_end == reach.to_end
+        {
+            return self.factor;
         }
         let mut factor = 1.0;
         if reach.sampled != 0.0 {
@@ -220,7 +225,8 @@ impl Known {
         if mode.per_second {
             factor /= seconds;
         }
-        (self.reach, self.factor) = (bits, Some(factor));
+        self.reach = Some((reach.sampled, reach.to_start, reach.to_end));
+        self.factor = factor;
         factor
     }
 }
