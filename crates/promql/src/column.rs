@@ -152,20 +152,36 @@ impl Column {
         Some(&self.hists[at].histogram)
     }
 
+    /// The steps at which runs of present steps begin and end, in turn; a run that reaches the last step
+    /// has no end.
+    pub(crate) fn edges(&self) -> impl Iterator<Item = usize> + '_ {
+        let mut before = 0;
+        let changes = self.present.iter().map(move |word| {
+            let changes = word ^ (word << 1 | before);
+            before = word >> 63;
+            changes
+        });
+        bits(changes).take_while(|i| *i < self.len())
+    }
+
     /// The present steps, ascending.
     pub fn steps(&self) -> impl Iterator<Item = usize> + '_ {
-        self.present.iter().enumerate().flat_map(|(at, word)| {
-            let mut left = *word;
-            std::iter::from_fn(move || {
-                if left == 0 {
-                    return None;
-                }
-                let bit = left.trailing_zeros() as usize;
-                left &= left - 1;
-                Some(at * 64 + bit)
-            })
-        })
+        bits(self.present.iter().copied())
     }
+}
+
+/// The places of the bits that are set, ascending.
+fn bits(words: impl Iterator<Item = u64>) -> impl Iterator<Item = usize> {
+    words.enumerate().flat_map(|(at, mut left)| {
+        std::iter::from_fn(move || {
+            if left == 0 {
+                return None;
+            }
+            let bit = left.trailing_zeros() as usize;
+            left &= left - 1;
+            Some(at * 64 + bit)
+        })
+    })
 }
 
 #[cfg(test)]
@@ -191,5 +207,20 @@ mod tests {
         c.push_histogram(70, Arc::default());
         c.retain(&[1, 0, 0]);
         assert_eq!((c.steps().collect::<Vec<_>>(), c.hists.len()), (vec![0], 0));
+    }
+
+    #[test]
+    fn edges_are_where_runs_begin_and_end() {
+        let edges = |len: usize, present: &[usize]| {
+            let mut c = Column::default();
+            c.reset(len);
+            present.iter().for_each(|i| c.set(*i, 0.0));
+            c.edges().collect::<Vec<_>>()
+        };
+        assert_eq!(edges(70, &[]), []);
+        assert_eq!(edges(70, &[0, 1, 5, 62, 63, 64, 69]), [0, 2, 5, 6, 62, 65, 69]);
+        assert_eq!(edges(64, &[63]), [63]);
+        assert_eq!(edges(65, &[63]), [63, 64]);
+        assert_eq!(edges(128, &[127]), [127]);
     }
 }

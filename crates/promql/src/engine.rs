@@ -86,7 +86,7 @@ pub struct QueryOptions {
     pub interrupt: Interrupt,
     /// What memory is charged to; nothing is charged without one.
     pub account: Option<Arc<Account>>,
-    /// Whether operators are measured. The query then runs in one thread.
+    /// Whether operators are measured.
     pub analyze: bool,
 }
 

@@ -28,7 +28,8 @@ pub struct Operator {
 /// What an operator took.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Figures {
-    /// Time in this operator and those below, waiting for the store included.
+    /// Time in this operator and those below, waiting for the store included. What several threads did at
+    /// the same time is added up.
     pub time: Duration,
     /// Samples loaded by this operator and those below, counted as in
     /// [`SampleStats::total`](crate::SampleStats::total).

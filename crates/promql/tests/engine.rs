@@ -213,9 +213,9 @@ fn counted(
     store: &Memory,
     query: &str,
     (start, end, step): (Millis, Millis, Millis),
-    limit: usize,
+    (limit, threads): (usize, usize),
 ) -> Result<String, QueryError> {
-    let engine = Engine::new(EngineOptions { max_samples: limit, ..EngineOptions::default() });
+    let engine = Engine::new(EngineOptions { max_samples: limit, threads, ..EngineOptions::default() });
     let options = QueryOptions { stats: StatsLevel::PerStep, ..QueryOptions::default() };
     let query = match step {
         0 => engine.instant(query, start, options)?,
@@ -244,14 +244,17 @@ fn samples_are_counted_as_prometheus_counts_them() {
         let fields: Vec<&str> = row.splitn(5, '\t').collect();
         let number = |i: usize| fields[i].parse::<Millis>().unwrap();
         let (query, times, want) = (fields[0], (number(1), number(2), number(3)), fields[4]);
-        assert_eq!(counted(&store, query, times, 0).unwrap(), want, "{query} {times:?}");
         // The peak is what the limit is held against.
         let peak: usize = want.split('\t').next().unwrap().parse().unwrap();
-        if peak > 0 {
-            assert_eq!(counted(&store, query, times, peak).unwrap(), want, "{query}");
-        }
-        if peak > 1 {
-            assert_eq!(counted(&store, query, times, peak - 1), Err(QueryError::TooManySamples), "{query}");
+        for threads in [1, 4] {
+            let counted = |limit| counted(&store, query, times, (limit, threads));
+            assert_eq!(counted(0).unwrap(), want, "{query} {times:?}");
+            if peak > 0 {
+                assert_eq!(counted(peak).unwrap(), want, "{query}");
+            }
+            if peak > 1 {
+                assert_eq!(counted(peak - 1), Err(QueryError::TooManySamples), "{query}");
+            }
         }
         rows += 1;
     }

@@ -15,7 +15,7 @@ use crate::annotations::{Annotation, Annotations};
 use crate::column::Column;
 use crate::error::QueryError;
 use crate::exec::gosort::{heap_push, heap_replace_first, sort};
-use crate::exec::op::{Cx, Env, Map, Op, Row, Scalar};
+use crate::exec::op::{Cx, Local, Map, Op, Row, Scalar};
 use crate::functions::Param;
 use crate::parse::AggregateOp;
 
@@ -329,7 +329,7 @@ impl Map for LimitRatio {
         Ok(())
     }
 
-    fn map(&self, row: &mut Row, _env: &Env, _notes: &mut Annotations) -> Result<bool, QueryError> {
+    fn map(&self, row: &mut Row, _: &mut Local<'_>) -> Result<bool, QueryError> {
         if self.empty {
             return Ok(false);
         }

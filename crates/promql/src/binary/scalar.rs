@@ -9,7 +9,7 @@ use super::{arithmetic, changes_metric, compare};
 use crate::annotations::Annotations;
 use crate::column::Column;
 use crate::error::QueryError;
-use crate::exec::op::{Cx, Env, Map, Row, Scalar};
+use crate::exec::op::{Cx, Local, Map, Row, Scalar};
 use crate::functions::Param;
 use crate::parse::{BinaryOp, Span};
 
@@ -94,15 +94,15 @@ impl Map for VectorScalar {
         Ok(())
     }
 
-    fn map(&self, row: &mut Row, env: &Env, notes: &mut Annotations) -> Result<bool, QueryError> {
+    fn map(&self, row: &mut Row, local: &mut Local<'_>) -> Result<bool, QueryError> {
         let trims = matches!(self.op, BinaryOp::TrimLower | BinaryOp::TrimUpper);
         if row.column.hists.is_empty() && !trims {
             self.floats(&mut row.column);
         } else {
-            self.mixed(&mut row.column, notes);
+            self.mixed(&mut row.column, local.notes);
         }
         if changes_metric(self.op) || self.return_bool {
-            row.labels = env.unnamed(&row.labels);
+            row.labels = local.env.unnamed(&row.labels);
             row.drop_name = true;
         }
         Ok(row.column.any())

@@ -19,6 +19,7 @@ use crate::exec::op::{Cx, Env, Row, Slots};
 use crate::exec::pipe::{End, Pipe};
 use crate::exec::profile;
 use crate::exec::shared::{Reader, Sources};
+use crate::exec::tally::Tally;
 use crate::functions::Param;
 use crate::functions::range::Windows;
 use crate::parse::NodeId;
@@ -105,12 +106,10 @@ impl Driver<'_> {
             false => None,
         };
         let mut notes = Annotations::default();
-        match (self.env.pool.clone(), &self.ledger) {
-            (Some(pool), None) => {
-                let what = (select, reading.as_ref(), steps);
-                batch::run(self, &pool, &mut set, what, pipe, end, &mut notes)?;
-            }
-            _ => self.one_by_one(&mut set, (select, reading.as_ref(), steps), pipe, end, &mut notes)?,
+        let what = (select, reading.as_ref(), steps);
+        match self.env.pool.clone() {
+            Some(pool) => batch::run(self, &pool, &mut set, what, pipe, end, &mut notes)?,
+            None => self.one_by_one(&mut set, what, pipe, end, &mut notes)?,
         }
         for text in self.sources.close(set) {
             notes.add(Annotation::storage(text));
@@ -149,7 +148,8 @@ impl Driver<'_> {
             let any = select.lift.lift(labels, &mut samples, steps, &mut row, cx.env, cx.notes)?;
             profile::end(cx.ledger.as_deref_mut(), meter, select.node, began);
             if let Some(ledger) = cx.ledger.as_deref_mut() {
-                select.count(ledger, &samples, &row.column, (steps, self.env.lookback))?;
+                select.count(&mut ledger.tally, &samples, &row.column, (steps, self.env.lookback));
+                ledger.settle()?;
             }
             if any {
                 pipe.push(0, &mut row, cx, end)?;
@@ -160,36 +160,29 @@ impl Driver<'_> {
 
 impl Select {
     /// Counts a series that was lifted.
-    fn count(
+    pub(crate) fn count(
         &self,
-        ledger: &mut Ledger,
+        tally: &mut Tally,
         samples: &Samples,
         column: &Column,
         (steps, lookback): (Steps, Millis),
-    ) -> Result<(), QueryError> {
+    ) {
         match &self.lift {
             Lift::Range(call) => {
                 let margins = call.kernel.margins(call.extended, lookback);
-                ledger.windows(self.node, &call.windows, margins, samples, column, true)
+                tally.windows(self.node, (&call.windows, margins), samples, column, true);
             }
-            Lift::OwnTime { .. } => {
-                ledger.info(self.node, column);
-                Ok(())
-            }
-            Lift::Instant { .. } => {
-                ledger.load(self.node, column);
-                Ok(())
-            }
+            Lift::OwnTime { .. } => tally.look_at(self.node, column),
+            Lift::Instant { .. } => tally.load(self.node, column),
             Lift::Timestamp { offset, fixed, .. } => {
                 // What was looked at counts, whether its time is wanted or not.
                 let mut seen = Column::default();
                 timestamps(samples, steps, (*offset, lookback), *fixed, &mut seen);
-                ledger.info(self.node, &seen);
-                Ok(())
+                tally.look_at(self.node, &seen);
             }
             Lift::Smoothed { offset, .. } => {
                 let windows = Windows { steps, range: 0, offset: *offset, fixed: None };
-                ledger.smoothed(self.node, &windows, lookback, samples)
+                tally.smoothed(self.node, &windows, lookback, samples);
             }
         }
     }

@@ -19,7 +19,9 @@ pub(crate) mod profile;
 mod reckon;
 pub(crate) mod result;
 pub(crate) mod shared;
+pub(crate) mod tally;
 pub(crate) mod vector;
+mod weigh;
 pub(crate) mod whole;
 
 use std::sync::Arc;
@@ -74,7 +76,7 @@ pub(crate) fn run(query: &Query, store: &dyn Queryable, sink: &mut dyn Sink) -> 
     let sources = Sources::start(store, selections);
     let limit = i64::try_from(query.engine.max_samples).unwrap_or(i64::MAX);
     let profile = outline.as_ref().map(|_| Profile::new(analysis.ast.nodes().len()));
-    let ledger = query.is_counting().then(|| Ledger { limit, profile, ..Ledger::default() });
+    let ledger = query.is_counting().then(|| Ledger::new(limit, profile));
     let mut driver = Driver { env: &env, slots: Slots::new(slots), notes, ledger, sources };
     let prepared = Instant::now();
     for step in steps {
@@ -85,11 +87,13 @@ pub(crate) fn run(query: &Query, store: &dyn Queryable, sink: &mut dyn Sink) -> 
     let samples = match driver.ledger.take() {
         None => None,
         Some(ledger) => {
-            let stats = reckon(&analysis, &ledger, query.options.stats == StatsLevel::PerStep);
+            let (counted, profile) = ledger.finish();
+            let stats = reckon(&analysis, &counted, query.options.stats == StatsLevel::PerStep);
             if limit > 0 && stats.peak as i64 > limit {
                 return Err(QueryError::TooManySamples);
             }
-            explained = outline.map(|outline| profile::analysis(outline, &analysis, &ledger));
+            let figures = |(outline, profile)| profile::analysis(outline, &analysis, &counted, &profile);
+            explained = outline.zip(profile).map(figures);
             Some(stats).filter(|_| query.options.stats != StatsLevel::None)
         }
     };
@@ -251,7 +255,8 @@ impl Driver<'_> {
             let Some(labels) = set.next(&mut samples)? else { break };
             window(&mut samples, end, range, extended, self.env.lookback)?;
             if let Some(ledger) = &mut self.ledger {
-                ledger.window(node, &samples)?;
+                ledger.tally.window(node, &samples);
+                ledger.settle()?;
             }
             if !samples.is_empty() {
                 sink.series(&labels, Points::Samples(&samples))?;

@@ -17,6 +17,7 @@ use crate::engine::EngineOptions;
 use crate::error::QueryError;
 use crate::exec::ledger::Ledger;
 use crate::exec::meter::Meter;
+use crate::exec::tally::Tally;
 use crate::functions::Param;
 use crate::interrupt::Interrupt;
 
@@ -108,7 +109,7 @@ pub(crate) struct Cx<'a> {
     pub slots: &'a mut Slots,
     /// What the user should know.
     pub notes: &'a mut Annotations,
-    /// Counts of samples, where they are wanted.
+    /// What is counted in the query's own thread, where that is wanted.
     pub ledger: Option<&'a mut Ledger>,
 }
 
@@ -117,6 +118,16 @@ impl Cx<'_> {
     pub(crate) fn with<'c>(&'c mut self, notes: &'c mut Annotations) -> Cx<'c> {
         Cx { env: self.env, slots: &mut *self.slots, notes, ledger: self.ledger.as_deref_mut() }
     }
+}
+
+/// A run as a [`Map`] sees it, in whichever thread: nothing here is anyone else's.
+pub(crate) struct Local<'a> {
+    /// What does not change.
+    pub env: &'a Env,
+    /// What the user should know.
+    pub notes: &'a mut Annotations,
+    /// Counts of samples, where they are wanted.
+    pub tally: Option<&'a mut Tally>,
 }
 
 /// The result of a step, kept for a later one.
@@ -223,7 +234,7 @@ pub(crate) trait Map: Send + Sync {
     }
 
     /// Changes `row` and returns whether it goes on.
-    fn map(&self, row: &mut Row, env: &Env, notes: &mut Annotations) -> Result<bool, QueryError>;
+    fn map(&self, row: &mut Row, local: &mut Local<'_>) -> Result<bool, QueryError>;
 }
 
 /// A [`Map`] as an [`Op`].
@@ -239,7 +250,10 @@ impl<M: Map> Op for Mapped<M> {
     }
 
     fn apply(&mut self, row: &mut Row, _more: &mut Vec<Row>, cx: &mut Cx<'_>) -> Result<bool, QueryError> {
-        self.0.map(row, cx.env, cx.notes)
+        let tally = cx.ledger.as_deref_mut().map(|ledger| &mut ledger.tally);
+        let goes_on = self.0.map(row, &mut Local { env: cx.env, notes: &mut *cx.notes, tally })?;
+        cx.ledger.as_deref_mut().map_or(Ok(()), Ledger::settle)?;
+        Ok(goes_on)
     }
 }
 

@@ -6,7 +6,7 @@
 use crate::annotations::Annotations;
 use crate::error::QueryError;
 use crate::exec::op::{Cx, Row};
-use crate::exec::profile::Timed;
+use crate::exec::profile::measured;
 use crate::plan::Staged;
 
 /// Where a flow's rows end. Takes the row apart as it likes.
@@ -25,15 +25,11 @@ pub(crate) struct Pipe {
 
 impl Pipe {
     /// Opens every operator.
-    pub(crate) fn open(mut ops: Vec<Staged>, cx: &mut Cx<'_>) -> Result<Pipe, QueryError> {
-        if cx.ledger.as_ref().is_some_and(|l| l.profile.is_some()) {
-            let timed = |Staged { op, node }| Staged { op: Box::new(Timed { op, node }), node };
-            ops = ops.into_iter().map(timed).collect();
-        }
+    pub(crate) fn open(ops: Vec<Staged>, cx: &mut Cx<'_>) -> Result<Pipe, QueryError> {
         let notes = vec![Annotations::default(); ops.len()];
         let mut pipe = Pipe { ops, notes, more: Vec::new(), waiting: Vec::new() };
         for (staged, notes) in pipe.ops.iter_mut().zip(&mut pipe.notes) {
-            staged.op.open(&mut cx.with(notes))?;
+            measured(&mut cx.with(notes), staged.node, |cx| staged.op.open(cx))?;
         }
         Ok(pipe)
     }
@@ -62,7 +58,8 @@ impl Pipe {
     ) -> Result<(), QueryError> {
         for at in from..self.ops.len() {
             let mut own = cx.with(&mut self.notes[at]);
-            let goes_on = self.ops[at].op.apply(row, &mut self.more, &mut own)?;
+            let (Staged { op, node }, more) = (&mut self.ops[at], &mut self.more);
+            let goes_on = measured(&mut own, *node, |cx| op.apply(row, more, cx))?;
             let waiting = self.more.drain(..).rev().map(|row| (at + 1, row));
             self.waiting.extend(waiting);
             if !goes_on {
@@ -77,7 +74,8 @@ impl Pipe {
         for at in 0..self.ops.len() {
             let mut rows = Vec::new();
             let mut own = cx.with(&mut self.notes[at]);
-            self.ops[at].op.finish(&mut rows, &mut own)?;
+            let Staged { op, node } = &mut self.ops[at];
+            measured(&mut own, *node, |cx| op.finish(&mut rows, cx))?;
             for mut row in rows {
                 cx.env.interrupt.check()?;
                 self.push(at + 1, &mut row, cx, end)?;

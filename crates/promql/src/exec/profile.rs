@@ -1,16 +1,16 @@
 //! What operators took: time, rows and bytes, by node of the tree.
 //!
 //! Holds the stopwatches of a run that is analysed, and the figures made of them. It knows no operator. A
-//! run that is not analysed has no [`Profile`], wraps no operator and looks at no clock. Invariant: what
-//! is measured for a node is its own; figures of a tree sum up what is below. Read `ledger` for samples.
+//! run that is not analysed has no [`Profile`] and looks at no clock. Invariant: what is measured for a
+//! node is its own, the times of all threads added up; figures of a tree sum up what is below. Read
+//! `ledger` for samples.
 
 use std::time::{Duration, Instant};
 
-use super::ledger::Ledger;
+use super::ledger::{Counted, Ledger};
 use super::meter::Meter;
-use super::op::{Cx, Op, Row};
+use super::op::Cx;
 use super::reckon::peaks;
-use crate::error::QueryError;
 use crate::explain::{Explanation, Figures};
 use crate::parse::{Expr, NodeId};
 use crate::plan::{Analysis, Outline};
@@ -44,6 +44,11 @@ impl Profile {
         self.0[node.index()].rows += 1;
     }
 
+    /// Another thread spent time in a node.
+    pub(crate) fn spent(&mut self, node: NodeId, time: Duration) {
+        self.0[node.index()].time += time;
+    }
+
     fn add(&mut self, node: NodeId, began: &Began, meter: &Meter) {
         let spent = &mut self.0[node.index()];
         spent.time += began.at.elapsed();
@@ -73,33 +78,15 @@ pub(crate) fn measured<T>(cx: &mut Cx<'_>, node: NodeId, f: impl FnOnce(&mut Cx<
     result
 }
 
-/// An operator that is measured.
-pub(crate) struct Timed {
-    /// The operator.
-    pub op: Box<dyn Op>,
-    /// Its node.
-    pub node: NodeId,
-}
-
-impl Op for Timed {
-    fn open(&mut self, cx: &mut Cx<'_>) -> Result<(), QueryError> {
-        measured(cx, self.node, |cx| self.op.open(cx))
-    }
-
-    fn apply(&mut self, row: &mut Row, more: &mut Vec<Row>, cx: &mut Cx<'_>) -> Result<bool, QueryError> {
-        measured(cx, self.node, |cx| self.op.apply(row, more, cx))
-    }
-
-    fn finish(&mut self, more: &mut Vec<Row>, cx: &mut Cx<'_>) -> Result<(), QueryError> {
-        measured(cx, self.node, |cx| self.op.finish(more, cx))
-    }
-}
-
 /// The tree of a plan with the figures of its run.
-pub(crate) fn analysis(outline: Outline, a: &Analysis<'_>, ledger: &Ledger) -> Explanation {
+pub(crate) fn analysis(
+    outline: Outline,
+    a: &Analysis<'_>,
+    counted: &Counted,
+    profile: &Profile,
+) -> Explanation {
     let Outline { mut tree, nodes } = outline;
-    let Some(profile) = &ledger.profile else { return tree };
-    let peaks = peaks(a, ledger);
+    let peaks = peaks(a, counted);
     let mut all: Vec<Figures> = Vec::with_capacity(nodes.len());
     for ((id, repeated), operator) in nodes.iter().zip(tree.operators()) {
         let own = profile.0[id.index()];
@@ -121,8 +108,8 @@ pub(crate) fn analysis(outline: Outline, a: &Analysis<'_>, ledger: &Ledger) -> E
                     // Its windows are counted instead of what the subquery loaded for them.
                     figures.samples = 0;
                 }
-                let loaded = ledger.loaded.get(id);
-                figures.samples += loaded.map_or(0, |l| l.total.iter().sum::<i64>());
+                let own = counted.of(*id);
+                figures.samples += (0..a.context(*id).steps.count).map(|i| own.loaded_at(i)).sum::<i64>();
             }
         }
         all.push(figures);

@@ -4,11 +4,19 @@
 //! reckoned before their parent, in a loop. All peaks are relative to what was held when a node was begun.
 //! Reference: Prometheus `promql/engine.go` (`rangeEval`, `rangeEvalAgg`, `eval`).
 
-use super::ledger::{Counts, Ledger, Loaded};
+use super::ledger::Counted;
+use super::tally::Counts;
 use crate::functions::range::RangeKernel;
 use crate::parse::{AggregateOp, Expr, Extended, NodeId, ValueType};
 use crate::plan::Analysis;
 use crate::stats::SampleStats;
+
+/// Samples loaded and read by the steps of a context.
+#[derive(Clone, Debug, Default)]
+struct Loaded {
+    total: Vec<i64>,
+    read: Vec<i64>,
+}
 
 /// What evaluating a node costs.
 #[derive(Clone, Copy, Debug, Default)]
@@ -21,28 +29,28 @@ struct Cost {
 
 /// Most samples held while each node and what is below it was evaluated: for itself, and with what
 /// repeating it over its parent's steps adds.
-pub(crate) fn peaks(a: &Analysis<'_>, ledger: &Ledger) -> Vec<(i64, i64)> {
-    costs(a, ledger).iter().map(|(own, repeated)| (own.peak.max(0), repeated.peak.max(0))).collect()
+pub(crate) fn peaks(a: &Analysis<'_>, counted: &Counted) -> Vec<(i64, i64)> {
+    costs(a, counted).iter().map(|(own, repeated)| (own.peak.max(0), repeated.peak.max(0))).collect()
 }
 
 /// What evaluating each node costs, and what it costs repeated.
-fn costs(a: &Analysis<'_>, ledger: &Ledger) -> Vec<(Cost, Cost)> {
+fn costs(a: &Analysis<'_>, counted: &Counted) -> Vec<(Cost, Cost)> {
     let mut costs = vec![(Cost::default(), Cost::default()); a.ast.nodes().len()];
     for i in 0..costs.len() {
         let id = NodeId(i as u32);
         if a.is_reachable(id) && !a.context(id).is_empty() {
-            let cost = Reckoner { a, ledger, costs: &costs }.node(id);
-            costs[i] = (cost, Reckoner { a, ledger, costs: &costs }.repeated(id, cost));
+            let cost = Reckoner { a, counted, costs: &costs }.node(id);
+            costs[i] = (cost, Reckoner { a, counted, costs: &costs }.repeated(id, cost));
         }
     }
     costs
 }
 
 /// Puts everything together. `per_step` as the caller wants it.
-pub(crate) fn reckon(a: &Analysis<'_>, ledger: &Ledger, per_step: bool) -> SampleStats {
-    let costs = costs(a, ledger);
+pub(crate) fn reckon(a: &Analysis<'_>, counted: &Counted, per_step: bool) -> SampleStats {
+    let costs = costs(a, counted);
     let peak = costs[a.ast.root().index()].1.peak.max(0) as usize;
-    let loaded = loaded(a, ledger);
+    let loaded = loaded(a, counted);
     let stats = |per: &[i64]| -> Vec<(i64, i64)> {
         per.iter().enumerate().map(|(i, n)| (a.contexts[0].steps.at(i), *n)).collect()
     };
@@ -57,7 +65,7 @@ pub(crate) fn reckon(a: &Analysis<'_>, ledger: &Ledger, per_step: bool) -> Sampl
 
 struct Reckoner<'r, 'q> {
     a: &'r Analysis<'q>,
-    ledger: &'r Ledger,
+    counted: &'r Counted,
     costs: &'r [(Cost, Cost)],
 }
 
@@ -67,8 +75,8 @@ impl Reckoner<'_, '_> {
     }
 
     /// What a node gave; parentheses give what is within.
-    fn counts(&self, id: NodeId) -> Counts {
-        self.ledger.nodes.get(&self.a.ast.unparen(id)).cloned().unwrap_or_default()
+    fn counts(&self, id: NodeId) -> &Counts {
+        &self.counted.of(self.a.ast.unparen(id)).out
     }
 
     /// Samples that a parent sees of a node at step `i`.
@@ -81,7 +89,7 @@ impl Reckoner<'_, '_> {
         if self.a.ast.node(id).value_type == ValueType::Scalar {
             return 1;
         }
-        self.ledger.nodes.get(&id).map_or(0, |counts| counts.at(if repeated { 0 } else { i }))
+        self.counted.of(id).out.at(if repeated { 0 } else { i })
     }
 
     /// Samples in the result of a subquery.
@@ -111,7 +119,7 @@ impl Reckoner<'_, '_> {
         let mut cost = self.sequence(children.iter().copied());
         let scalar = self.a.ast.node(id).value_type == ValueType::Scalar;
         let out = self.counts(id);
-        let looked_at = self.ledger.infos.get(&id).filter(|_| virtual_child);
+        let looked_at = virtual_child.then(|| &self.counted.of(id).looked_at);
         let steps = self.steps(id);
         let mut held = cost.held;
         for i in 0..steps {
@@ -130,7 +138,7 @@ impl Reckoner<'_, '_> {
         match self.a.ast.expr(id) {
             Expr::Number { .. } => self.step_by_step(id, &[], false),
             Expr::Vector(v) if v.extended == Extended::Smoothed => {
-                let call = self.ledger.calls.get(&id).cloned().unwrap_or_default();
+                let call = self.counted.call(id);
                 Cost { held: call.out, peak: call.peak }
             }
             Expr::Vector(_) => {
@@ -138,7 +146,7 @@ impl Reckoner<'_, '_> {
                 Cost { held: total, peak: total }
             }
             Expr::Matrix { .. } => {
-                let total = self.ledger.calls.get(&id).map_or(0, |c| c.peak);
+                let total = self.counted.call(id).peak;
                 Cost { held: total, peak: total }
             }
             Expr::Paren(inner) | Expr::Unary { expr: inner, .. } => self.costs[inner.index()].1,
@@ -177,7 +185,7 @@ impl Reckoner<'_, '_> {
                 let subquery = matrix.filter(|m| matches!(self.a.ast.expr(*m), Expr::Subquery(_)));
                 let scalars = args.iter().filter(|a| !is_matrix(a)).copied();
                 let mut cost = self.sequence(subquery.into_iter().chain(scalars));
-                let call = self.ledger.calls.get(&id).cloned().unwrap_or_default();
+                let call = self.counted.call(id);
                 cost.peak = cost.peak.max(cost.held + call.peak);
                 cost.held += call.out - subquery.map_or(0, |s| self.samples_in(s));
                 cost
@@ -191,7 +199,7 @@ impl Reckoner<'_, '_> {
 
     fn info(&self, id: NodeId, base: NodeId) -> Cost {
         let mut cost = self.costs[base.index()].1;
-        let infos = self.ledger.infos.get(&id).cloned().unwrap_or_default();
+        let infos = &self.counted.of(id).looked_at;
         let out = self.counts(id);
         cost.held += infos.total;
         let mut held = cost.held;
@@ -224,7 +232,7 @@ impl Reckoner<'_, '_> {
 }
 
 /// Samples loaded and read, carried up from the contexts in which they were.
-fn loaded(a: &Analysis<'_>, ledger: &Ledger) -> Loaded {
+fn loaded(a: &Analysis<'_>, counted: &Counted) -> Loaded {
     let mut of: Vec<Loaded> = a
         .contexts
         .iter()
@@ -233,10 +241,10 @@ fn loaded(a: &Analysis<'_>, ledger: &Ledger) -> Loaded {
             Loaded { total: vec![0; n], read: vec![0; n] }
         })
         .collect();
-    for (id, loaded) in &ledger.loaded {
+    for (id, own) in counted.nodes.iter() {
         let into = &mut of[a.context_of[id.index()]];
-        into.total.iter_mut().zip(&loaded.total).for_each(|(a, b)| *a += b);
-        into.read.iter_mut().zip(&loaded.read).for_each(|(a, b)| *a += b);
+        into.total.iter_mut().enumerate().for_each(|(i, n)| *n += own.loaded_at(i));
+        into.read.iter_mut().enumerate().for_each(|(i, n)| *n += own.read_at(i));
     }
     for i in (1..of.len()).rev() {
         let Some((outer, subquery)) = a.contexts[i].outer else { continue };

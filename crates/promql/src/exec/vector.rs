@@ -8,11 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use model::{CounterResetHint, Labels, Samples};
 
-use crate::annotations::Annotations;
 use crate::column::{Column, Steps};
 use crate::error::QueryError;
 use crate::exec::lift::RangeCall;
-use crate::exec::op::{Cx, Env, Map, Op, Row, Scalar};
+use crate::exec::op::{Cx, Local, Map, Op, Row, Scalar};
 use crate::functions::element::{Drops, ElementKernel};
 use crate::functions::labels::{LabelJoin, LabelReplace};
 use crate::functions::order::by_labels;
@@ -26,7 +25,7 @@ pub(crate) struct Repeat {
 }
 
 impl Map for Repeat {
-    fn map(&self, row: &mut Row, _env: &Env, _notes: &mut Annotations) -> Result<bool, QueryError> {
+    fn map(&self, row: &mut Row, _: &mut Local<'_>) -> Result<bool, QueryError> {
         let value = row.column.values[0];
         let histogram = row.column.histogram(0).cloned();
         row.column.reset(self.steps.count);
@@ -45,7 +44,8 @@ impl Map for Repeat {
 pub(crate) struct Negate;
 
 impl Map for Negate {
-    fn map(&self, row: &mut Row, env: &Env, _notes: &mut Annotations) -> Result<bool, QueryError> {
+    fn map(&self, row: &mut Row, local: &mut Local<'_>) -> Result<bool, QueryError> {
+        let env = local.env;
         row.column.values.iter_mut().for_each(|v| *v = -*v);
         for h in &mut row.column.hists {
             Arc::make_mut(&mut h.histogram).scale(-1.0);
@@ -81,7 +81,8 @@ impl Map for Element {
         Ok(())
     }
 
-    fn map(&self, row: &mut Row, env: &Env, _notes: &mut Annotations) -> Result<bool, QueryError> {
+    fn map(&self, row: &mut Row, local: &mut Local<'_>) -> Result<bool, QueryError> {
+        let env = local.env;
         self.kernel.eval(self.steps, &self.params, &mut row.column);
         row.drop_name = true;
         if !env.options.delayed_name_removal {
@@ -106,7 +107,8 @@ pub(crate) struct StepTime {
 }
 
 impl Map for StepTime {
-    fn map(&self, row: &mut Row, env: &Env, _notes: &mut Annotations) -> Result<bool, QueryError> {
+    fn map(&self, row: &mut Row, local: &mut Local<'_>) -> Result<bool, QueryError> {
+        let env = local.env;
         row.column.hists.clear();
         for (i, v) in row.column.values.iter_mut().enumerate() {
             *v = self.steps.at(i) as f64 / 1000.0;
@@ -121,7 +123,7 @@ impl Map for StepTime {
 pub(crate) struct DropHistograms;
 
 impl Map for DropHistograms {
-    fn map(&self, row: &mut Row, _env: &Env, _notes: &mut Annotations) -> Result<bool, QueryError> {
+    fn map(&self, row: &mut Row, _: &mut Local<'_>) -> Result<bool, QueryError> {
         for h in row.column.hists.drain(..) {
             row.column.present[h.index as usize / 64] &= !(1 << (h.index % 64));
         }
@@ -138,7 +140,7 @@ pub(crate) enum Relabel {
 }
 
 impl Map for Relabel {
-    fn map(&self, row: &mut Row, _env: &Env, _notes: &mut Annotations) -> Result<bool, QueryError> {
+    fn map(&self, row: &mut Row, _: &mut Local<'_>) -> Result<bool, QueryError> {
         let (labels, named) = match self {
             Relabel::Replace(call) => (call.apply(&row.labels), call.sets_name()),
             Relabel::Join(call) => (Some(call.apply(&row.labels)), call.sets_name()),
@@ -163,21 +165,26 @@ pub(crate) struct OverSubquery {
     pub scratch: Mutex<Vec<(Samples, Column)>>,
 }
 
-impl OverSubquery {
-    /// Evaluates a row; `see` is shown the samples and the result.
-    fn eval(
-        &self,
-        row: &mut Row,
-        env: &Env,
-        notes: &mut Annotations,
-        see: impl FnOnce(&Samples, &Column) -> Result<(), QueryError>,
-    ) -> Result<bool, QueryError> {
+impl Map for OverSubquery {
+    fn is_heavy(&self) -> bool {
+        true
+    }
+
+    fn open(&mut self, cx: &mut Cx<'_>) -> Result<(), QueryError> {
+        self.call.open(cx);
+        Ok(())
+    }
+
+    fn map(&self, row: &mut Row, local: &mut Local<'_>) -> Result<bool, QueryError> {
+        let env = local.env;
         let pool = || self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
         let (mut samples, mut inner) = pool().pop().unwrap_or_default();
         std::mem::swap(&mut inner, &mut row.column);
         samples_of(&mut inner, self.inner, &mut samples);
-        self.call.eval(&row.labels, &samples, &mut row.column, env, notes)?;
-        see(&samples, &row.column)?;
+        self.call.eval(&row.labels, &samples, &mut row.column, env, local.notes)?;
+        if let Some(tally) = &mut local.tally {
+            tally.windows(self.node, (&self.call.windows, (0, 0)), &samples, &row.column, false);
+        }
         pool().push((samples, inner));
         row.drop_name |= !self.call.kernel.keeps_name();
         if row.drop_name {
@@ -187,42 +194,13 @@ impl OverSubquery {
     }
 }
 
-impl Map for OverSubquery {
-    fn is_heavy(&self) -> bool {
-        true
-    }
-
-    fn map(&self, row: &mut Row, env: &Env, notes: &mut Annotations) -> Result<bool, QueryError> {
-        self.eval(row, env, notes, |_, _| Ok(()))
-    }
-}
-
-impl Op for OverSubquery {
-    fn open(&mut self, cx: &mut Cx<'_>) -> Result<(), QueryError> {
-        self.call.open(cx);
-        Ok(())
-    }
-
-    fn as_map(&self) -> Option<&dyn Map> {
-        Some(self)
-    }
-
-    fn apply(&mut self, row: &mut Row, _more: &mut Vec<Row>, cx: &mut Cx<'_>) -> Result<bool, QueryError> {
-        let ledger = cx.ledger.as_deref_mut();
-        self.eval(row, cx.env, cx.notes, |samples, out| match ledger {
-            Some(ledger) => ledger.windows(self.node, &self.call.windows, (0, 0), samples, out, false),
-            None => Ok(()),
-        })
-    }
-}
-
 /// Counts the rows that leave a node.
 pub(crate) struct Tap(pub NodeId);
 
-impl Op for Tap {
-    fn apply(&mut self, row: &mut Row, _more: &mut Vec<Row>, cx: &mut Cx<'_>) -> Result<bool, QueryError> {
-        if let Some(ledger) = &mut cx.ledger {
-            ledger.row(self.0, &row.column)?;
+impl Map for Tap {
+    fn map(&self, row: &mut Row, local: &mut Local<'_>) -> Result<bool, QueryError> {
+        if let Some(tally) = &mut local.tally {
+            tally.row(self.0, &row.column);
         }
         Ok(true)
     }

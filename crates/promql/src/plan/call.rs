@@ -236,7 +236,12 @@ impl Compiler<'_> {
                 self.whole_series(&mut inner, what);
                 let inner_steps = inner.steps;
                 inner.node = id;
-                inner.then(OverSubquery { call, node: id, inner: inner_steps, scratch: Default::default() });
+                inner.then_map(OverSubquery {
+                    call,
+                    node: id,
+                    inner: inner_steps,
+                    scratch: Default::default(),
+                });
                 inner.steps = steps;
                 inner
             }

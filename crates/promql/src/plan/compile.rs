@@ -224,7 +224,7 @@ impl Compiler<'_> {
         let paren = matches!(self.a.ast.expr(id), Expr::Paren(_) | Expr::Subquery(_));
         if let (Part::Rows(flow), true, false) = (&mut part, self.counting, paren) {
             flow.node = id;
-            flow.then(Tap(id));
+            flow.then_map(Tap(id));
         }
         part
     }
@@ -368,7 +368,7 @@ impl Compiler<'_> {
         let mut flow = self.source(id, id, lift, 0);
         if self.counting {
             flow.node = id;
-            flow.then(Tap(id));
+            flow.then_map(Tap(id));
         }
         flow
     }
