@@ -1,11 +1,15 @@
-//! Text as Go writes it: quoted strings and floating-point numbers.
+//! Text as Go writes and reads it: quoted strings and floating-point numbers.
 //!
 //! Holds the few formats of Go's `strconv` and `fmt` that appear in Prometheus' answers and error
-//! texts. It knows no message. Invariant: for every input the bytes are those of Go 1.26.
+//! texts. It knows no message. Invariant: for every input the bytes are those of Go 1.26. Read `parse`
+//! for the way back.
 
 use std::fmt::Write as _;
 
+mod parse;
 mod printable;
+
+pub use parse::{FloatError, parse_float, underscores_separate_digits};
 
 /// Quotes as Go's `strconv.Quote`: printable runes stay, the rest is escaped.
 pub fn quote(s: &str) -> String {

@@ -69,3 +69,19 @@ fn quotes_are_go_quotes() {
     );
     assert_eq!((unicode_name('a'), unicode_name('\n')), ("U+0061 'a'".into(), "U+000A".into()));
 }
+
+#[test]
+fn floats_are_read_as_go_reads_them() {
+    let mut rows = 0;
+    for row in include_str!("../../testdata/parse_float.tsv").lines().filter(|l| !l.starts_with('#')) {
+        let (text, want) = row.split_once('\t').unwrap();
+        let want = match want {
+            "range" => Err(FloatError::Range),
+            "syntax" => Err(FloatError::Syntax),
+            bits => Ok(u64::from_str_radix(bits, 16).unwrap()),
+        };
+        assert_eq!(parse_float(text).map(f64::to_bits), want, "{text:?}");
+        rows += 1;
+    }
+    assert!(rows > 300);
+}

@@ -153,7 +153,7 @@ fn group(ctx: &mut HistogramContext<'_>, input: &[(Labels, Column)]) -> (Vec<Cla
             continue;
         }
         let text = labels.value("le");
-        let Some(bound) = buckets::bound(text) else {
+        let Ok(bound) = model::gofmt::parse_float(text) else {
             let metric = if ctx.keep_names { labels.metric_name() } else { "" };
             ctx.annotations.add(Annotation::bad_bucket_label(metric, text, ctx.span));
             continue;

@@ -3,7 +3,7 @@
 //! Holds Go's rules for number literals and the arithmetic between seconds and nanoseconds. It knows
 //! no tokens. Invariant: values and error texts are those of Go's `strconv` and `time`.
 
-use model::gofmt::quote;
+use model::gofmt::{parse_float, quote, underscores_separate_digits};
 
 const NANOS_PER_SECOND: f64 = 1e9;
 
@@ -15,24 +15,7 @@ pub(crate) fn number(text: &str) -> Result<f64, String> {
     if let Some(value) = integer(text) {
         return Ok(value as f64);
     }
-    let fail = |why: &str| Err(format!("strconv.ParseFloat: parsing {}: {why}", quote(text)));
-    let plain: String = text.chars().filter(|c| *c != '_').collect();
-    let lower = plain.to_ascii_lowercase();
-    if lower.starts_with("0x") || !underscores_separate_digits(text) {
-        return fail("invalid syntax");
-    }
-    match lower.as_str() {
-        "inf" | "+inf" => return Ok(f64::INFINITY),
-        "-inf" => return Ok(f64::NEG_INFINITY),
-        // Go's NaN, to the bit.
-        "nan" => return Ok(f64::from_bits(0x7ff8_0000_0000_0001)),
-        _ => {}
-    }
-    match lower.parse::<f64>() {
-        Ok(v) if v.is_infinite() => fail("value out of range"),
-        Ok(v) if lower.bytes().any(|b| b.is_ascii_digit()) => Ok(v),
-        _ => fail("invalid syntax"),
-    }
+    parse_float(text).map_err(|why| format!("strconv.ParseFloat: parsing {}: {why}", quote(text)))
 }
 
 /// Go's `strconv.ParseInt(text, 0, 64)` for text without a sign.
@@ -52,26 +35,6 @@ fn integer(text: &str) -> Option<i64> {
         return None;
     }
     i64::from_str_radix(digits, radix).ok()
-}
-
-/// Underscores stand only between digits, or between a base prefix and a digit.
-fn underscores_separate_digits(text: &str) -> bool {
-    let bytes = text.as_bytes();
-    if !bytes.contains(&b'_') {
-        return true;
-    }
-    let prefixed = bytes.len() >= 2 && bytes[0] == b'0' && matches!(bytes[1] | 0x20, b'x' | b'o' | b'b');
-    let hex = prefixed && bytes[1] | 0x20 == b'x';
-    let digit = |b: u8| b.is_ascii_digit() || (hex && b.is_ascii_hexdigit());
-    let mut before_is_digit = prefixed;
-    let body = if prefixed { &bytes[2..] } else { bytes };
-    for (i, &b) in body.iter().enumerate() {
-        if b == b'_' && !(before_is_digit && body.get(i + 1).is_some_and(|n| digit(*n))) {
-            return false;
-        }
-        before_is_digit = digit(b);
-    }
-    true
 }
 
 /// Nanoseconds as seconds, computed as Go's `Duration.Seconds` does.

@@ -38,7 +38,7 @@ pub(super) fn derive(series: &[LoadedSeries]) -> Result<Vec<LoadedSeries>, Strin
         };
         let le = match part {
             "_bucket" if !s.labels.has("le") => return Err(format!("{} has no bucket label", s.labels)),
-            "_bucket" => match crate::parse::number(s.labels.value("le")) {
+            "_bucket" => match model::gofmt::parse_float(s.labels.value("le")) {
                 Ok(le) if !le.is_nan() => le,
                 _ => continue,
             },

@@ -146,7 +146,7 @@ pub fn millis(at: Nanos) -> Millis {
 /// # Errors
 /// Neither.
 pub fn parse_time(text: &str) -> Result<Nanos, Failure> {
-    if let Some(seconds) = parse_float(text) {
+    if let Ok(seconds) = parse_float(text) {
         let whole = seconds.trunc();
         // Milliseconds are kept, as Go's parser does it.
         let fraction = ((seconds - whole) * 1000.0).round() / 1000.0;
@@ -166,7 +166,7 @@ pub fn parse_time(text: &str) -> Result<Nanos, Failure> {
 /// Neither, or more than 2^63 nanoseconds.
 pub fn parse_duration(text: &str) -> Result<i64, Failure> {
     let shown = || model::gofmt::quote(text);
-    if let Some(seconds) = parse_float(text) {
+    if let Ok(seconds) = parse_float(text) {
         let nanos = seconds * 1e9;
         if nanos > i64::MAX as f64 || nanos < i64::MIN as f64 {
             return Err(Failure::bad_data(format!(
@@ -178,13 +178,6 @@ pub fn parse_duration(text: &str) -> Result<i64, Failure> {
     }
     model::time::parse_duration(text)
         .map_err(|_| Failure::bad_data(format!("cannot parse {} to a valid duration", shown())))
-}
-
-/// A float in Go's syntax, as far as people write it; out of range is none.
-fn parse_float(text: &str) -> Option<f64> {
-    let value: f64 = text.parse().ok()?;
-    let named = text.bytes().any(|b| b.eq_ignore_ascii_case(&b'i'));
-    (value.is_finite() || value.is_nan() || named).then_some(value)
 }
 
 #[cfg(test)]

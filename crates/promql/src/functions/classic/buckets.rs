@@ -22,29 +22,6 @@ pub(super) struct Fixed {
 /// Relative difference below which counts are equal: rounding, not data.
 const TOLERANCE: f64 = 1e-12;
 
-/// The value of an `le` label: what Go's `ParseFloat` takes, but for hexadecimal floats.
-pub(super) fn bound(text: &str) -> Option<f64> {
-    let digits: String;
-    let mut text = text;
-    if text.contains('_') {
-        // Underscores stand between digits only.
-        let between = |i: usize| {
-            let bytes = text.as_bytes();
-            let digit = |b: Option<&u8>| b.is_some_and(u8::is_ascii_digit);
-            i > 0 && digit(bytes.get(i - 1)) && digit(bytes.get(i + 1))
-        };
-        if !text.match_indices('_').all(|(i, _)| between(i)) {
-            return None;
-        }
-        digits = text.replace('_', "");
-        text = &digits;
-    }
-    let value: f64 = text.parse().ok()?;
-    // Too large a number is an error there, and no infinity.
-    let spelled = text.bytes().any(|b| b.eq_ignore_ascii_case(&b'i'));
-    (!value.is_infinite() || spelled).then_some(value)
-}
-
 /// Joins buckets of the same bound at the front; returns how many there are. What lies behind stays as
 /// it was.
 fn coalesce(buckets: &mut [Bucket]) -> usize {

@@ -133,16 +133,3 @@ fn several_quantiles_are_told_apart_by_a_label() {
         ]
     );
 }
-
-#[test]
-fn bounds_are_what_go_parses() {
-    for (text, want) in
-        [("1", 1.0), ("+Inf", f64::INFINITY), ("1_0.5", 10.5), ("-infinity", f64::NEG_INFINITY)]
-    {
-        assert_eq!(buckets::bound(text), Some(want), "{text}");
-    }
-    for text in ["", "a", "_1", "1__0", "1e400", " 1"] {
-        assert_eq!(buckets::bound(text), None, "{text}");
-    }
-    assert!(buckets::bound("NaN").unwrap().is_nan());
-}
