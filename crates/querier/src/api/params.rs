@@ -6,6 +6,7 @@
 
 use component::http::Request;
 use futures::future::BoxFuture;
+use model::gofmt::parse_float;
 use model::{Matcher, Millis};
 use promql::parse;
 use time::OffsetDateTime;
