@@ -40,6 +40,9 @@ pub struct EngineOptions {
     pub use_start_timestamps: bool,
     /// Whether `__type__` decides what a counter is (`type-and-unit-labels`).
     pub type_and_unit_labels: bool,
+    /// Whether `limit_ratio` takes the series that a Prometheus built with `slicelabels` takes, as Thanos
+    /// does, instead of those that the default build takes.
+    pub slicelabels_hash: bool,
     /// Step of subqueries that state none.
     pub default_step: DefaultStep,
     /// Threads that evaluate one query; results do not depend on it. At least 1.
@@ -55,6 +58,7 @@ impl Default for EngineOptions {
             delayed_name_removal: false,
             use_start_timestamps: false,
             type_and_unit_labels: false,
+            slicelabels_hash: false,
             default_step: Arc::new(|_| 60_000),
             threads: 1,
         }
@@ -70,6 +74,7 @@ impl fmt::Debug for EngineOptions {
             .field("delayed_name_removal", &self.delayed_name_removal)
             .field("use_start_timestamps", &self.use_start_timestamps)
             .field("type_and_unit_labels", &self.type_and_unit_labels)
+            .field("slicelabels_hash", &self.slicelabels_hash)
             .field("threads", &self.threads)
             .finish_non_exhaustive()
     }

@@ -148,6 +148,7 @@ fn evaluator(
         lookback: config.lookbacks.of(0),
         max_samples: config.max_samples,
         parser: config.syntax,
+        slicelabels_hash: true,
         default_step: Arc::new(move |_| step),
         threads: std::thread::available_parallelism().map_or(1, usize::from),
         ..EngineOptions::default()

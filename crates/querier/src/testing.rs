@@ -271,6 +271,7 @@ pub(crate) async fn api(fakes: Vec<Arc<Fake>>, words: &[&str], budget: Arc<Budge
     let engine = promql::Engine::new(promql::EngineOptions {
         parser: config.syntax,
         max_samples: config.max_samples,
+        slicelabels_hash: true,
         default_step: Arc::new(move |_| step),
         ..Default::default()
     });

@@ -8,6 +8,7 @@
 
 mod histogram;
 mod rank;
+mod ratio;
 mod simple;
 mod sum;
 mod values;
@@ -25,7 +26,8 @@ use crate::exec::op::{Cx, Op, Row, Scalar};
 use crate::functions::{Param, math};
 use crate::parse::{AggregateOp, Span};
 
-pub(crate) use rank::{LimitRatio, Rank};
+pub(crate) use rank::Rank;
+pub(crate) use ratio::{LimitRatio, Sampler};
 pub(crate) use values::CountValues;
 
 /// How rows fall into groups.

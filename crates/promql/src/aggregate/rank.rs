@@ -1,6 +1,7 @@
 //! `topk`, `bottomk`, `limitk` and `limit_ratio`: some of the rows that come in.
 //!
-//! Holds a heap per group and step, and the labels of rows that stand in one. It knows no sums.
+//! Holds a heap per group and step, and the labels of rows that stand in one. It knows no sums; which
+//! rows a ratio takes is in `ratio`.
 //! Invariant: in a query of one step rows leave in Prometheus' order, ties included (its heap and its
 //! sort are followed move by move); over several steps in the order they came. Reference: Prometheus
 //! `promql/engine.go` (`aggregationK`).
@@ -10,12 +11,13 @@ use std::sync::Arc;
 
 use model::{FloatHistogram, Labels};
 
+use super::ratio::{Sampler, check_ratio, within};
 use super::{Grouping, ParamRange, Place};
-use crate::annotations::{Annotation, Annotations};
+use crate::annotations::Annotation;
 use crate::column::Column;
 use crate::error::QueryError;
 use crate::exec::gosort::{heap_push, heap_replace_first, sort};
-use crate::exec::op::{Cx, Local, Map, Op, Row, Scalar};
+use crate::exec::op::{Cx, Op, Row, Scalar};
 use crate::functions::Param;
 use crate::parse::AggregateOp;
 
@@ -71,6 +73,7 @@ pub(crate) struct Rank {
     k: Arc<Param>,
     /// Nothing will be kept at all.
     empty: bool,
+    sampler: Sampler,
     index: HashMap<Labels, usize>,
     groups: Vec<Heaps>,
     rows: Vec<(Labels, bool)>,
@@ -78,13 +81,14 @@ pub(crate) struct Rank {
 }
 
 impl Rank {
-    /// A ranking aggregation; `what` names it in refusals of memory.
+    /// A ranking aggregation; `sampler` is for `limit_ratio`, `what` names it in refusals of memory.
     pub(crate) fn new(
         op: AggregateOp,
         grouping: Grouping,
         place: Place,
         single: bool,
         param: Scalar,
+        sampler: Sampler,
         what: Arc<str>,
     ) -> Self {
         Rank {
@@ -96,6 +100,7 @@ impl Rank {
             what,
             k: Arc::new(Param::Const(0.0)),
             empty: false,
+            sampler,
             index: HashMap::new(),
             groups: Vec::new(),
             rows: Vec::new(),
@@ -178,7 +183,7 @@ impl Op for Rank {
             }
         };
         let op = self.op;
-        let ratio = (op == AggregateOp::LimitRatio).then(|| ratio_of(&row.labels));
+        let offset = (op == AggregateOp::LimitRatio).then(|| self.sampler.offset(&row.labels));
         let number = self.rows.len() as u32;
         let (mut kept, mut ignored) = (0, false);
         let plain = row.column.hists.is_empty() && matches!(op, AggregateOp::Topk | AggregateOp::Bottomk);
@@ -192,8 +197,8 @@ impl Op for Rank {
             if k == 0 {
                 continue;
             }
-            if let Some(ratio) = ratio {
-                if !within(self.k.at(i), ratio) {
+            if let Some(offset) = offset {
+                if !within(self.k.at(i), offset) {
                     continue;
                 }
             } else if histogram.is_some() && op != AggregateOp::Limitk {
@@ -257,88 +262,5 @@ impl Op for Rank {
         }
         cx.env.meter.release(self.charged);
         Ok(())
-    }
-}
-
-/// Checks the ratios; returns whether all are zero.
-fn check_ratio(range: ParamRange, place: &Place, notes: &mut Annotations) -> Result<bool, QueryError> {
-    if range.max == 0.0 && range.min == 0.0 {
-        return Ok(true);
-    }
-    if range.nan {
-        return Err(QueryError::execution("Ratio value is NaN"));
-    }
-    if range.max > 1.0 {
-        notes.add(Annotation::invalid_ratio(range.max, 1.0, place.param));
-    }
-    if range.min < -1.0 {
-        notes.add(Annotation::invalid_ratio(range.min, -1.0, place.param));
-    }
-    Ok(false)
-}
-
-/// Where a label set stands between 0 and 1, by its hash.
-fn ratio_of(labels: &Labels) -> f64 {
-    prometheus_hash(labels) as f64 / u64::MAX as f64
-}
-
-/// The hash that Prometheus' default build gives a label set: over names and values, each behind its
-/// length in one byte, or in three after a byte of 255.
-fn prometheus_hash(labels: &Labels) -> u64 {
-    let mut bytes = Vec::with_capacity(labels.byte_len() + 8);
-    for (name, value) in labels.iter_bytes() {
-        for part in [name, value] {
-            match u8::try_from(part.len()) {
-                Ok(short) if short < 255 => bytes.push(short),
-                _ => {
-                    bytes.push(255);
-                    bytes.extend_from_slice(&(part.len() as u32).to_le_bytes()[..3]);
-                }
-            }
-            bytes.extend_from_slice(part);
-        }
-    }
-    model::labels::hash_bytes(&bytes)
-}
-
-/// Whether a ratio (capped to -1 and 1) takes what stands at `offset`.
-fn within(ratio: f64, offset: f64) -> bool {
-    let ratio = ratio.clamp(-1.0, 1.0);
-    (ratio > 0.0 && offset < ratio) || (ratio < 0.0 && offset >= 1.0 + ratio)
-}
-
-/// `limit_ratio` over several steps: whether a row is taken depends on its labels alone.
-pub(crate) struct LimitRatio {
-    param: Scalar,
-    place: Place,
-    ratio: Param,
-    empty: bool,
-}
-
-impl LimitRatio {
-    /// With the ratio as parameter.
-    pub(crate) fn new(param: Scalar, place: Place) -> Self {
-        LimitRatio { param, place, ratio: Param::Const(0.0), empty: false }
-    }
-}
-
-impl Map for LimitRatio {
-    fn open(&mut self, cx: &mut Cx<'_>) -> Result<(), QueryError> {
-        self.ratio = (*cx.slots.scalar(self.param)).clone();
-        self.empty = check_ratio(ParamRange::of(&self.ratio), &self.place, cx.notes)?;
-        Ok(())
-    }
-
-    fn map(&self, row: &mut Row, _: &mut Local<'_>) -> Result<bool, QueryError> {
-        if self.empty {
-            return Ok(false);
-        }
-        let offset = ratio_of(&row.labels);
-        let mut keep = vec![0u64; row.column.present.len()];
-        (0..row.column.len())
-            .filter(|i| within(self.ratio.at(*i), offset))
-            .for_each(|i| keep[i / 64] |= 1 << (i % 64));
-        row.column.retain(&keep);
-        Ok(row.column.any())
     }
 }

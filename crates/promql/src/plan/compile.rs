@@ -1,8 +1,8 @@
 //! The compiler: nodes, children first, become flows, scalars and steps.
 //!
-//! Holds the walk and the nodes that are neither calls nor binary operators (see `call` and `join`). It
-//! knows no sample. Invariant: a part is taken once, by its parent; what has to be complete before its
-//! parent can start (the held side of an operator, a scalar) is a step before it.
+//! Holds the walk and the nodes that are neither calls nor binary operators nor aggregations (see `call`,
+//! `join` and `aggregate`). It knows no sample. Invariant: a part is taken once, by its parent; what has to
+//! be complete before its parent can start (the held side of an operator, a scalar) is a step before it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -11,16 +11,15 @@ use super::analysis::{Analysis, Context};
 use super::explain::{Known, Outline, outline};
 use super::flow::{Check, Flow, ScalarStep, Select, Source, Step};
 use super::select::{selection, selector};
-use crate::aggregate::{Aggregate, CountValues, Grouping, LimitRatio, Place, Rank};
 use crate::annotations::Annotations;
 use crate::column::Steps;
 use crate::engine::{EngineOptions, Query};
 use crate::error::QueryError;
 use crate::exec::lift::Lift;
 use crate::exec::merge::Merge;
-use crate::exec::op::{METADATA, Scalar, SlotId};
+use crate::exec::op::{Scalar, SlotId};
 use crate::exec::vector::{Negate, Repeat, Tap};
-use crate::parse::{self, AggregateOp, Expr, Extended, NodeId, UnaryOp, ValueType};
+use crate::parse::{Expr, Extended, NodeId, UnaryOp, ValueType};
 use crate::storage::Selection;
 
 /// Operators that hold a side each, one behind the other; more, and what came so far is put down first.
@@ -443,55 +442,4 @@ impl Compiler<'_> {
         flow.dropped_names(check, self.options.delayed_name_removal);
         Ok(Part::Rows(flow))
     }
-
-    fn aggregate(&mut self, id: NodeId, aggregate: &parse::Aggregate) -> Result<Part, QueryError> {
-        let context = self.context(id);
-        let (steps, single) = (context.steps, context.single());
-        let expr = self.a.ast.unparen(aggregate.expr);
-        let what = self.what(id);
-        let op = aggregate.op;
-        if op == AggregateOp::CountValues {
-            let label = aggregate.param.map(|p| self.bytes(p)).unwrap_or_default();
-            let label = match std::str::from_utf8(label) {
-                Ok(label) if !label.is_empty() => label.to_owned(),
-                _ => {
-                    let shown = model::gofmt::quote_bytes(label);
-                    return Err(QueryError::Execution(format!("invalid label name {shown}")));
-                }
-            };
-            let mut flow = self.rows(aggregate.expr)?;
-            flow.then(CountValues::new(&aggregate.grouping, aggregate.without, &label, steps, what));
-            return Ok(Part::Rows(grouped(flow, aggregate)));
-        }
-        let place = Place {
-            steps,
-            span: self.a.ast.span(expr),
-            whole: self.a.ast.span(id),
-            param: aggregate.param.map(|p| self.a.ast.span(self.a.ast.unparen(p))).unwrap_or_default(),
-        };
-        let param = aggregate.param.map_or(Scalar::Const(0.0), |p| self.scalar(p));
-        let mut flow = self.rows(aggregate.expr)?;
-        let grouping = Grouping::new(&aggregate.grouping, aggregate.without);
-        match op {
-            AggregateOp::LimitRatio if !single => flow.then_map(LimitRatio::new(param, place)),
-            AggregateOp::Topk | AggregateOp::Bottomk | AggregateOp::Limitk | AggregateOp::LimitRatio => {
-                flow.then(Rank::new(op, grouping, place, single, param, what));
-                flow.sorted &= !single;
-            }
-            _ => {
-                flow.then(Aggregate::new(op, grouping, place, param, what));
-                flow = grouped(flow, aggregate);
-            }
-        }
-        Ok(Part::Rows(flow))
-    }
-}
-
-/// What is known of an aggregation's rows. `without` leaves the metric's type and unit.
-fn grouped(mut flow: Flow, aggregate: &parse::Aggregate) -> Flow {
-    let described = aggregate.grouping.iter().any(|g| METADATA.contains(&g.as_str()));
-    let named = !aggregate.without && described;
-    (flow.unique, flow.sorted, flow.one_name) = (true, false, !named);
-    flow.nameless = !aggregate.without && !described;
-    flow
 }

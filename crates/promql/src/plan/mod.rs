@@ -4,6 +4,7 @@
 //! strings operators together. It knows no sample. Invariant: everything here is a loop over the flat
 //! tree, so no expression of any shape makes it recurse. Read `analysis`, then `compile`.
 
+mod aggregate;
 mod analysis;
 mod call;
 mod compile;

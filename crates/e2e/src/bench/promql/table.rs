@@ -12,7 +12,7 @@ use super::cost::Cost;
 pub(super) struct Row {
     pub(super) name: String,
     pub(super) costs: [Cost; 4],
-    /// From Prometheus' answer.
+    /// From Prometheus' answer; ours, only if it is not Thanos' either.
     pub(super) differences: [Option<String>; 4],
 }
 
