@@ -3,8 +3,8 @@
 //! Holds [`Steps`] (the evaluation times) and [`Column`] (a value, a histogram or nothing at each of
 //! them): what operators hand to each other. It knows no label and no operator. Invariant: `values`
 //! has one entry a step, an entry counts only where `present` has its bit, and `hists` is ascending by
-//! step and lists exactly the present steps that hold a histogram (whose entry in `values` is
-//! unspecified). Read `storage` for where samples come from.
+//! step and lists exactly the present steps that hold a histogram (whose entry in `values` counts only
+//! where `both` has its bit, too). Read `storage` for where samples come from.
 
 use std::sync::Arc;
 
@@ -49,6 +49,9 @@ pub struct Column {
     pub present: Vec<u64>,
     /// The present steps that hold a histogram, ascending; `index` is the step.
     pub hists: Vec<HistogramAt>,
+    /// The steps that hold a float besides their histogram, as bits; empty where there are none. Only
+    /// series that were put together have such steps, and only results and subqueries get to see them.
+    pub both: Vec<u64>,
 }
 
 impl Column {
@@ -59,6 +62,7 @@ impl Column {
         self.present.clear();
         self.present.resize(count.div_ceil(64), 0);
         self.hists.clear();
+        self.both.clear();
     }
 
     /// Number of steps.
@@ -110,6 +114,7 @@ impl Column {
     /// Marks every step as present, and removes all histograms.
     pub fn fill(&mut self) {
         self.hists.clear();
+        self.both.clear();
         self.present.fill(u64::MAX);
         let rest = self.values.len() % 64;
         if let (Some(last), true) = (self.present.last_mut(), rest != 0) {
@@ -120,6 +125,7 @@ impl Column {
     /// Removes the samples whose bit in `keep` is not set, histograms included.
     pub fn retain(&mut self, keep: &[u64]) {
         self.present.iter_mut().zip(keep).for_each(|(have, keep)| *have &= keep);
+        self.both.iter_mut().zip(keep).for_each(|(have, keep)| *have &= keep);
         let present = &self.present;
         self.hists.retain(|h| present[h.index as usize / 64] >> (h.index % 64) & 1 == 1);
     }
@@ -141,9 +147,30 @@ impl Column {
     /// Removes the sample of step `i`, if any. Takes time in the number of histograms behind it.
     pub fn unset(&mut self, i: usize) {
         self.present[i / 64] &= !(1 << (i % 64));
+        if let Some(both) = self.both.get_mut(i / 64) {
+            *both &= !(1 << (i % 64));
+        }
         if let Ok(at) = self.hists.binary_search_by_key(&(i as u32), |h| h.index) {
             self.hists.remove(at);
         }
+    }
+
+    /// Whether step `i` holds a float besides its histogram.
+    #[inline]
+    pub fn has_both(&self, i: usize) -> bool {
+        self.both.get(i / 64).is_some_and(|both| both >> (i % 64) & 1 == 1)
+    }
+
+    /// The steps that hold a float, and those that hold a histogram, as bits.
+    pub fn kinds(&self) -> (Vec<u64>, Vec<u64>) {
+        let (mut floats, mut hists) = (self.present.clone(), vec![0; self.present.len()]);
+        for h in &self.hists {
+            let (word, bit) = (h.index as usize / 64, 1 << (h.index % 64));
+            floats[word] &= !bit;
+            hists[word] |= bit;
+        }
+        floats.iter_mut().zip(&self.both).for_each(|(floats, both)| *floats |= both);
+        (floats, hists)
     }
 
     /// The histogram of step `i`, if it holds one.

@@ -71,15 +71,17 @@ impl<'a> Points<'a> {
         hists.iter().map(move |h| (time(h.index as usize), &h.histogram))
     }
 
-    /// All points, ascending by time.
+    /// All points, ascending by time; of a float and a histogram at one time the float comes first.
     pub fn iter(self) -> PointsIter<'a> {
-        PointsIter { points: self, at: 0, hist: 0 }
+        PointsIter { points: self, at: 0, hist: 0, halfway: false }
     }
 
     /// Number of points.
     pub fn count(self) -> usize {
         match self {
-            Points::Steps(_, column) => column.count(),
+            Points::Steps(_, column) => {
+                column.count() + column.both.iter().map(|w| w.count_ones() as usize).sum::<usize>()
+            }
             Points::Samples(samples) => samples.len(),
         }
     }
@@ -91,6 +93,8 @@ pub struct PointsIter<'a> {
     points: Points<'a>,
     at: usize,
     hist: usize,
+    /// Whether the float of a step with both was given.
+    halfway: bool,
 }
 
 impl<'a> Iterator for PointsIter<'a> {
@@ -120,7 +124,12 @@ impl<'a> Iterator for PointsIter<'a> {
             Points::Samples(s) => s.ts[at],
         };
         match hists.get(self.hist).filter(|h| h.index as usize == at) {
+            Some(_) if !self.halfway && matches!(self.points, Points::Steps(_, c) if c.has_both(at)) => {
+                (self.halfway, self.at) = (true, at);
+                Some((time, Value::Float(values[at])))
+            }
             Some(h) => {
+                self.halfway = false;
                 self.hist += 1;
                 Some((time, Value::Histogram(&h.histogram)))
             }

@@ -405,3 +405,44 @@ fn of_a_float_and_a_histogram_that_become_one_series_the_histogram_is_shown() {
     let error = instant(&engine(1), &store, "{__name__=~\"f|h\"} * 2").unwrap_err();
     assert_eq!(error.to_string(), "vector cannot contain metrics with the same labelset");
 }
+
+#[test]
+fn a_float_and_a_histogram_of_one_step_are_both_shown() {
+    let store = load("load 1m\n  f 1 2 3 _ 5\n  h _ {{sum:4 count:4}} _ {{sum:6 count:6}} {{sum:7 count:7}}");
+    // What puts series together, at once or when names go in the end.
+    for (query, delayed) in [
+        ("label_replace({__name__=~\"f|h\"}, \"__name__\", \"m\", \"\", \"\")", false),
+        ("label_join({__name__=~\"f|h\"}, \"__name__\", \"\")", false),
+        ("-(-{__name__=~\"f|h\"})", false),
+        ("label_replace({__name__=~\"f|h\"}, \"__name__\", \"m\", \"\", \"\")", true),
+        ("-(-{__name__=~\"f|h\"})", true),
+    ] {
+        let parser = parse::Options::all();
+        let engine = Engine::new(EngineOptions {
+            parser,
+            lookback: 60_000,
+            delayed_name_removal: delayed,
+            ..EngineOptions::default()
+        });
+        let mut out = Collect::default();
+        let times = engine.range(query, 0, 240_000, 60_000, QueryOptions::default());
+        times.unwrap().run(&store, &mut out).unwrap();
+        let [(_, samples)] = out.series.as_slice() else { panic!("{query}: {:?}", out.series) };
+        let points: Vec<(Millis, f64)> = (0..samples.len())
+            .map(|i| match samples.histogram(i) {
+                Some(h) => (samples.ts[i] / 60_000, 10.0 * h.sum),
+                None => (samples.ts[i] / 60_000, samples.values[i]),
+            })
+            .collect();
+        assert_eq!(
+            points,
+            [(0, 1.0), (1, 2.0), (1, 40.0), (2, 3.0), (3, 60.0), (4, 5.0), (4, 70.0)],
+            "{query}"
+        );
+        // A vector has room for one.
+        let mut out = Collect::default();
+        let once = engine.instant(query, 240_000, QueryOptions::default());
+        once.unwrap().run(&store, &mut out).unwrap();
+        assert_eq!(out.series[0].1.histogram(0).map(|h| h.sum), Some(7.0), "{query}");
+    }
+}

@@ -2,7 +2,8 @@
 //!
 //! Holds the check behind Prometheus' "vector cannot contain metrics with the same labelset". It knows
 //! label sets by their hash, as Prometheus does. Invariant: rows that repeat a label set at other steps
-//! pass (they are one series in the end) unless the check is strict.
+//! pass (they are one series in the end) unless the check is strict. Read `kinds` for where a float and a
+//! histogram may meet.
 
 use std::collections::HashMap;
 
@@ -30,6 +31,11 @@ impl Seen {
     /// `exact` where several rows of one label set are to be expected.
     pub(crate) fn new(exact: bool) -> Self {
         Seen { sets: HashMap::new(), exact }
+    }
+
+    /// The steps taken by this hash, where they are known.
+    pub(crate) fn steps(&self, hash: u64) -> Option<&[u64]> {
+        self.sets.get(&hash)?.bits.as_deref()
     }
 
     /// Adds a row. Returns whether it meets an earlier one of the same labels.
@@ -64,25 +70,17 @@ pub(crate) struct Distinct {
     seen: Seen,
     /// Whether equal labels are an error even where they do not meet.
     strict: bool,
-    /// Whether a float and a histogram may meet.
-    by_kind: bool,
 }
 
 impl Distinct {
     /// For results of calls on range vectors: equal labels are an error wherever they stand.
     pub(crate) fn strict() -> Self {
-        Distinct { seen: Seen::new(false), strict: true, by_kind: false }
+        Distinct { seen: Seen::new(false), strict: true }
     }
 
     /// For everything else; `exact` as in [`Seen::new`].
     pub(crate) fn per_step(exact: bool) -> Self {
-        Distinct { seen: Seen::new(exact), strict: false, by_kind: false }
-    }
-
-    /// Where series of equal labels are put together: there Prometheus looks at floats and histograms
-    /// apart, and of a float and a histogram at one step shows the histogram.
-    pub(crate) fn by_kind() -> Self {
-        Distinct { seen: Seen::new(true), strict: false, by_kind: true }
+        Distinct { seen: Seen::new(exact), strict: false }
     }
 }
 
@@ -97,16 +95,6 @@ impl Op for Distinct {
             true => {
                 let taken = Taken { first: 0, last: 0, bits: None };
                 self.seen.sets.insert(hash, taken).is_some()
-            }
-            false if self.by_kind && !row.column.hists.is_empty() => {
-                let (mut floats, mut hists) = (row.column.present.clone(), vec![0; row.column.present.len()]);
-                for h in &row.column.hists {
-                    let (word, bit) = (h.index as usize / 64, 1 << (h.index % 64));
-                    floats[word] &= !bit;
-                    hists[word] |= bit;
-                }
-                let of = |present| Column { present, ..Column::default() };
-                self.seen.collides(hash, &of(floats)) | self.seen.collides(!hash, &of(hists))
             }
             false => self.seen.collides(hash, &row.column),
         };

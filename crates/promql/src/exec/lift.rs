@@ -96,22 +96,48 @@ impl RangeCall {
         for from in (0..steps.count).step_by(at_once) {
             env.interrupt.check()?;
             let count = at_once.min(steps.count - from);
-            let windows =
-                Windows { steps: Steps { start: steps.at(from), step: steps.step, count }, ..self.windows };
-            let params: Vec<Param> = self.params.iter().map(|p| part_of(p, from, count)).collect();
-            self.chunk(windows, &params, labels, samples, &mut part, env, notes)?;
-            let mut hists = part.hists.drain(..).peekable();
-            for i in 0..count {
-                if part.present[i / 64] >> (i % 64) & 1 == 0 {
-                    continue;
-                }
-                match hists.next_if(|h| h.index as usize == i) {
-                    Some(h) => out.push_histogram(from + i, h.histogram),
-                    None => out.set(from + i, part.values[i]),
-                }
-            }
+            self.steps(from, count, labels, samples, &mut part, env, notes)?;
+            append(&mut part, from, out);
         }
         Ok(())
+    }
+
+    /// Evaluates one series step by step, where samples depend on the end of the window: `fill` gives them.
+    pub(crate) fn eval_each(
+        &self,
+        labels: &Labels,
+        fill: impl Fn(Millis, &mut Samples),
+        out: &mut Column,
+        env: &Env,
+        notes: &mut Annotations,
+    ) -> Result<(), QueryError> {
+        out.reset(self.windows.steps.count);
+        let (mut samples, mut part) = (Samples::default(), Column::default());
+        for step in 0..self.windows.steps.count {
+            env.interrupt.check()?;
+            fill(self.windows.end(step), &mut samples);
+            self.steps(step, 1, labels, &samples, &mut part, env, notes)?;
+            append(&mut part, step, out);
+        }
+        Ok(())
+    }
+
+    /// Evaluates `count` steps.
+    #[allow(clippy::too_many_arguments, reason = "one call, split for the clock")]
+    fn steps(
+        &self,
+        from: usize,
+        count: usize,
+        labels: &Labels,
+        samples: &Samples,
+        part: &mut Column,
+        env: &Env,
+        notes: &mut Annotations,
+    ) -> Result<(), QueryError> {
+        let all = self.windows.steps;
+        let steps = Steps { start: all.at(from), step: all.step, count };
+        let params: Vec<Param> = self.params.iter().map(|p| part_of(p, from, count)).collect();
+        self.chunk(Windows { steps, ..self.windows }, &params, labels, samples, part, env, notes)
     }
 
     /// How many steps' windows hold no more samples than may pass between two checks.
@@ -161,6 +187,20 @@ fn range_context<'a>(
         use_start_timestamps: env.options.use_start_timestamps,
         type_and_unit: env.options.type_and_unit_labels,
         annotations,
+    }
+}
+
+/// Moves a result of the steps `from` on to its place.
+fn append(part: &mut Column, from: usize, out: &mut Column) {
+    let mut hists = part.hists.drain(..).peekable();
+    for i in 0..part.values.len() {
+        if part.present[i / 64] >> (i % 64) & 1 == 0 {
+            continue;
+        }
+        match hists.next_if(|h| h.index as usize == i) {
+            Some(h) => out.push_histogram(from + i, h.histogram),
+            None => out.set(from + i, part.values[i]),
+        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! Series put together from rows that each have some of their steps.
 //!
 //! Holds [`Merge`], which gathers all rows before it hands any on. It knows no values. Invariant: rows of
-//! one label set leave as one, in the order in which the sets first came; where two meet at a step the
-//! query fails. Used where a whole series is needed at once: under subqueries and in results.
+//! one label set leave as one, in the order in which the sets first came; where two floats or two
+//! histograms meet at a step the query fails. Used where a whole series is needed at once: under subqueries and in results.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -54,16 +54,18 @@ impl Merge {
     }
 }
 
-/// Adds the steps of `more`.
+/// Adds the steps of `more`. A float and a histogram may meet.
 fn join(column: &mut Column, more: Column) -> Result<(), QueryError> {
-    let is_histogram = |c: &Column, i: usize| c.hists.binary_search_by_key(&(i as u32), |h| h.index).is_ok();
-    for i in more.steps().filter(|i| column.has(*i)) {
-        // A float and a histogram are not seen to meet, and a vector shows the histogram.
-        if is_histogram(column, i) == is_histogram(&more, i) {
-            return Err(same_labelset());
-        }
+    let meet = |a: &[u64], b: &[u64]| a.iter().zip(b).any(|(a, b)| a & b != 0);
+    let ((floats, hists), (new_floats, new_hists)) = (column.kinds(), more.kinds());
+    if meet(&floats, &new_floats) || meet(&hists, &new_hists) {
+        return Err(same_labelset());
     }
-    for i in more.steps() {
+    if meet(&column.present, &more.present) || !more.both.is_empty() {
+        let words = floats.iter().zip(&new_floats).zip(hists.iter().zip(&new_hists));
+        column.both = words.map(|((a, b), (c, d))| (a | b) & (c | d)).collect();
+    }
+    for i in more.steps().filter(|i| new_floats[i / 64] >> (i % 64) & 1 == 1) {
         column.values[i] = more.values[i];
     }
     column.present.iter_mut().zip(&more.present).for_each(|(a, b)| *a |= b);

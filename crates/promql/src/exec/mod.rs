@@ -9,6 +9,7 @@ pub(crate) mod counts;
 pub(crate) mod distinct;
 pub(crate) mod driver;
 pub(crate) mod gosort;
+pub(crate) mod kinds;
 pub(crate) mod ledger;
 pub(crate) mod lift;
 pub(crate) mod merge;

@@ -6,7 +6,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use model::{CounterResetHint, Labels, Samples};
+use model::{CounterResetHint, Labels, Millis, Samples};
 
 use crate::column::{Column, Steps};
 use crate::error::QueryError;
@@ -15,6 +15,7 @@ use crate::exec::op::{Cx, Local, Map, Op, Row, Scalar};
 use crate::functions::element::{Drops, ElementKernel};
 use crate::functions::labels::{LabelJoin, LabelReplace};
 use crate::functions::order::by_labels;
+use crate::functions::range::RangeKernel;
 use crate::functions::{Param, absent};
 use crate::parse::NodeId;
 
@@ -180,8 +181,14 @@ impl Map for OverSubquery {
         let pool = || self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
         let (mut samples, mut inner) = pool().pop().unwrap_or_default();
         std::mem::swap(&mut inner, &mut row.column);
-        samples_of(&mut inner, self.inner, &mut samples);
-        self.call.eval(&row.labels, &samples, &mut row.column, env, local.notes)?;
+        if inner.both.is_empty() {
+            samples_of(&mut inner, self.inner, false, &mut samples);
+            self.call.eval(&row.labels, &samples, &mut row.column, env, local.notes)?;
+        } else {
+            let fill = |end, samples: &mut Samples| self.before(&inner, end, samples);
+            self.call.eval_each(&row.labels, fill, &mut row.column, env, local.notes)?;
+            samples_of(&mut inner, self.inner, false, &mut samples);
+        }
         if let Some(tally) = &mut local.tally {
             tally.windows(self.node, (&self.call.windows, (0, 0)), &samples, &row.column, false);
         }
@@ -191,6 +198,24 @@ impl Map for OverSubquery {
             row.labels = env.unnamed(&row.labels);
         }
         Ok(row.column.any())
+    }
+}
+
+impl OverSubquery {
+    /// What Prometheus reads of a series with floats and histograms at the same steps, when a window ends
+    /// at `end`: there it stops at the float. The first of two samples is the histogram, the last the float.
+    fn before(&self, column: &Column, end: Millis, samples: &mut Samples) {
+        let mut column = column.clone();
+        let steps = self.inner;
+        column.hists.retain(|h| {
+            let i = h.index as usize;
+            let hidden = steps.at(i) == end && column.both[i / 64] >> (i % 64) & 1 == 1;
+            if hidden {
+                column.both[i / 64] &= !(1 << (i % 64));
+            }
+            !hidden
+        });
+        samples_of(&mut column, steps, self.call.kernel == RangeKernel::FirstOverTime, samples);
     }
 }
 
@@ -206,9 +231,9 @@ impl Map for Tap {
     }
 }
 
-/// Makes samples of a column. What is said about counter resets no longer holds, for samples between may
-/// be missing now.
-fn samples_of(column: &mut Column, steps: Steps, samples: &mut Samples) {
+/// Makes samples of a column; where a step has both kinds the float is the `last` one. What is said about
+/// counter resets no longer holds, for samples between may be missing now.
+fn samples_of(column: &mut Column, steps: Steps, last: bool, samples: &mut Samples) {
     samples.clear();
     samples.ts.reserve(column.len());
     samples.values.reserve(column.len());
@@ -220,11 +245,18 @@ fn samples_of(column: &mut Column, steps: Steps, samples: &mut Samples) {
         }
         match hists.next_if(|h| h.index as usize == i) {
             Some(h) => {
+                let both = column.both.get(i / 64).is_some_and(|both| both >> (i % 64) & 1 == 1);
+                if both && !last {
+                    samples.push(steps.at(i), *v);
+                }
                 let mut h = h.histogram;
                 if matches!(h.counter_reset_hint, CounterResetHint::Reset | CounterResetHint::NotReset) {
                     Arc::make_mut(&mut h).counter_reset_hint = CounterResetHint::Unknown;
                 }
                 samples.push_histogram(steps.at(i), h);
+                if both && last {
+                    samples.push(steps.at(i), *v);
+                }
             }
             None => samples.push(steps.at(i), *v),
         }

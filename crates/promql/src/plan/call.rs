@@ -139,10 +139,9 @@ impl Compiler<'_> {
             }
         };
         let names_metric = texts[0] == model::labels::METRIC_NAME;
-        let mut flow = self.rows(args[0])?;
+        let mut flow = self.series(args[0]);
         flow.then_map(call.map_err(QueryError::Execution)?);
-        flow.then(crate::exec::distinct::Distinct::by_kind());
-        (flow.unique, flow.sorted) = (false, false);
+        (flow.unique, flow.sorted, flow.kinds_meet) = (false, false, true);
         if names_metric {
             (flow.one_name, flow.nameless) = (false, false);
         }

@@ -15,6 +15,7 @@ use crate::annotations::Annotations;
 use crate::column::Steps;
 use crate::engine::{EngineOptions, Query};
 use crate::error::QueryError;
+use crate::exec::kinds::Meeting;
 use crate::exec::lift::Lift;
 use crate::exec::merge::Merge;
 use crate::exec::op::{Scalar, SlotId};
@@ -206,7 +207,7 @@ impl Compiler<'_> {
             Expr::Vector(_) => Part::Selector(id),
             Expr::Matrix { .. } => Part::Range(id),
             Expr::Subquery(s) => {
-                let flow = self.rows(s.expr)?;
+                let flow = self.series(s.expr);
                 Part::Subquery(flow)
             }
             Expr::Paren(inner) => self.take(*inner),
@@ -229,8 +230,11 @@ impl Compiler<'_> {
     }
 
     /// Repeats a hoisted part over the steps of its parent.
-    fn hoisted(&mut self, id: NodeId, part: Part) -> Part {
+    fn hoisted(&mut self, id: NodeId, mut part: Part) -> Part {
         let outer = self.a.outer_context(id).steps;
+        if let (Part::Rows(flow), true) = (&mut part, self.a.hoisted[id.index()]) {
+            flow.settle(Meeting::Refused, || self.what(id));
+        }
         if !self.a.hoisted[id.index()] || outer.count == 1 || self.a.outer_context(id).is_empty() {
             return part;
         }
@@ -249,8 +253,10 @@ impl Compiler<'_> {
         let root = self.a.ast.root();
         let steps = self.a.contexts[0].steps;
         Ok(match self.take(root) {
-            Part::Rows(flow) => Root::Rows(flow),
-            Part::Subquery(flow) => Root::Rows(flow),
+            Part::Rows(mut flow) | Part::Subquery(mut flow) => {
+                flow.settle(Meeting::Both, || self.what(root));
+                Root::Rows(flow)
+            }
             Part::Selector(id) => Root::Rows(self.selected(id)),
             Part::Scalar(of) => Root::Scalar(of, steps),
             Part::Text(text) => Root::Text(text),
@@ -322,8 +328,23 @@ impl Compiler<'_> {
         self.parts[id.index()] = part;
     }
 
-    /// A node's rows.
+    /// A node's rows, for what looks at a vector at a time.
     pub(super) fn rows(&mut self, id: NodeId) -> Result<Flow, QueryError> {
+        let mut flow = self.flow(id);
+        flow.settle(Meeting::Float, || self.what(id));
+        Ok(flow)
+    }
+
+    /// A node's rows, for what looks at whole series: those that have a float and a histogram at one step
+    /// keep both.
+    pub(super) fn series(&mut self, id: NodeId) -> Flow {
+        let mut flow = self.flow(id);
+        flow.settle(Meeting::Both, || self.what(id));
+        flow
+    }
+
+    /// A node's rows as they are.
+    fn flow(&mut self, id: NodeId) -> Flow {
         let steps = self.a.outer_context(id).steps;
         let mut flow = match self.take(id) {
             Part::Rows(flow) | Part::Subquery(flow) => flow,
@@ -332,7 +353,7 @@ impl Compiler<'_> {
             _ => Flow::nothing(steps),
         };
         flow.node = self.at;
-        Ok(flow)
+        flow
     }
 
     /// A node's scalar; the type check has seen to it that it is one.
@@ -398,7 +419,7 @@ impl Compiler<'_> {
 
     /// Makes sure that a series comes in one row.
     pub(super) fn whole_series(&self, flow: &mut Flow, what: Arc<str>) {
-        if !flow.unique && flow.steps.count > 1 {
+        if !flow.unique {
             flow.then(Merge::new(what));
             flow.unique = true;
             flow.sorted = false;
@@ -429,13 +450,13 @@ impl Compiler<'_> {
         let scalar = self.a.ast.node(expr).value_type == ValueType::Scalar;
         if op == UnaryOp::Plus {
             // A selector with a sign is a selector no more, as `timestamp` sees it.
-            return Ok(if scalar { self.take(expr) } else { Part::Rows(self.rows(expr)?) });
+            return Ok(if scalar { self.take(expr) } else { Part::Rows(self.flow(expr)) });
         }
         if scalar {
             let of = self.scalar(expr);
             return Ok(Part::Scalar(self.scalar_step(id, ScalarStep::Negate(of))));
         }
-        let mut flow = self.rows(expr)?;
+        let mut flow = self.series(expr);
         flow.then_map(Negate);
         // Series that become equal are put together; this is the one check that delayed removal spares.
         let check = if self.options.delayed_name_removal { Check::None } else { Check::ByKind };

@@ -9,6 +9,7 @@
 use crate::binary::{BuildSpec, OrState, scalar_op};
 use crate::column::Steps;
 use crate::exec::distinct::Distinct;
+use crate::exec::kinds::{Kinds, Meeting};
 use crate::exec::lift::Lift;
 use crate::exec::op::{Map, Mapped, Op, Scalar, SlotId};
 use crate::functions::info::Info;
@@ -72,6 +73,8 @@ pub(crate) struct Flow {
     pub one_name: bool,
     /// Whether names have gone and what was left was checked to be distinct.
     pub nameless: bool,
+    /// Whether a float and a histogram of one label set may meet at a step: see [`Flow::settle`].
+    pub kinds_meet: bool,
     /// Operators that hold one side of a binary operator.
     pub held: usize,
     /// What a chain of `or` has seen, as long as nothing stands behind it.
@@ -94,6 +97,7 @@ impl Flow {
             sorted: false,
             one_name: false,
             nameless: false,
+            kinds_meet: false,
             held: 0,
             or: None,
             nested: 0,
@@ -130,12 +134,21 @@ impl Flow {
                 (self.unique, self.one_name) = (true, true);
             }
             Check::PerStep | Check::ByKind if self.nameless => {}
-            Check::ByKind if exact => self.then(Distinct::by_kind()),
+            Check::ByKind if exact => self.kinds_meet = true,
             Check::ByKind => self.then(Distinct::per_step(false)),
             Check::PerStep => self.then(Distinct::per_step(exact)),
         }
         self.one_name |= !delayed;
         self.nameless = !delayed;
+    }
+
+    /// Has floats and histograms that meet treated as `meeting` says, if any may.
+    pub(crate) fn settle(&mut self, meeting: Meeting, what: impl FnOnce() -> Arc<str>) {
+        if self.kinds_meet {
+            let single = self.steps.count == 1;
+            self.then(Kinds::new(meeting, single, what()));
+            self.kinds_meet = meeting == Meeting::Both;
+        }
     }
 
     /// Appends a stateless operator.
