@@ -65,19 +65,12 @@ pub struct Hints {
     pub grouping: Vec<String>,
     /// Whether [`Hints::grouping`] stands after `by` (else `without`, or no aggregation at all).
     pub by: bool,
-    /// Labels that are needed of the series, where the engine can tell; `None` means all.
-    pub projection: Option<Projection>,
-    /// At most so many series are of use; 0 means no limit.
-    pub limit: usize,
-}
-
-/// A subset of labels that suffices.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Projection {
-    /// The label names.
-    pub labels: Vec<String>,
-    /// Whether `labels` are the only ones needed (else: the only ones not needed).
-    pub include: bool,
+    /// Names of the labels that suffice, ascending, where the engine can tell; `None` means all.
+    ///
+    /// A store may leave out all others. It still gives every series by itself, told apart by one more
+    /// label, whose name is not among these and whose value stands for all labels of the series. Where the
+    /// same series comes from two places, both have to leave out the same labels.
+    pub projection: Option<Vec<String>>,
 }
 
 /// Why a store gave no (complete) answer, by what the caller of a query has to do about it.

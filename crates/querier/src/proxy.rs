@@ -208,6 +208,19 @@ fn address_matches(address: &str, sets: &[Vec<Matcher>]) -> bool {
     sets.is_empty() || sets.iter().any(agrees)
 }
 
+/// Whether labels may be left out of series. A series of two stores is put together by its labels, and
+/// each store may leave out others; so there has to be one, that asks no further stores.
+fn may_project(stores: &[Arc<Endpoint>]) -> bool {
+    matches!(stores, [one] if matches!(one.component(), "sidecar" | "store" | "receive" | "rule"))
+}
+
+fn forget_projection(request: &mut thanos::SeriesRequest) {
+    if let Some(hints) = &mut request.query_hints {
+        hints.projection_labels.clear();
+        hints.projection_include = false;
+    }
+}
+
 /// All words, sorted, each once; at most `limit`, where that is positive.
 fn merge_words(lists: Vec<Vec<String>>, limit: i64) -> Vec<String> {
     let mut all: Vec<String> = lists.into_iter().flatten().collect();
@@ -236,6 +249,9 @@ impl Store for Proxy {
         let limit = request.limit;
         request.matchers = matchers;
         (request.hints, request.step, request.range) = (None, 0, 0);
+        if !may_project(&stores) {
+            forget_projection(&mut request);
+        }
         let sources = stores
             .into_iter()
             .map(|store| source::open(self.0.clone(), store, request.clone(), call.clone(), strict))

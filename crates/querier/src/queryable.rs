@@ -17,7 +17,7 @@ use component::gate::{self, Gate};
 use dedup::Algorithm;
 use model::{Account, Labels, MatchType, Matcher, Millis};
 use parking_lot::Mutex;
-use promql::{Queryable, Selection, SeriesSet};
+use promql::{Hints, Queryable, Selection, SeriesSet};
 use storeapi::batch::DEFAULT_RESPONSE_BATCH_SIZE;
 use storeapi::{Call, Store};
 use storeapi_proto::{convert, thanos};
@@ -179,7 +179,6 @@ impl Scope {
         thanos::SeriesRequest {
             min_time: selection.mint,
             max_time: selection.maxt,
-            limit: i64::try_from(hints.limit).unwrap_or(0),
             matchers: convert::to_matchers(&self.enforce(&selection.matchers)),
             max_resolution_window: max_resolution,
             aggregates: Wanted::of_function(&hints.func).aggregates(),
@@ -187,10 +186,26 @@ impl Scope {
             partial_response_strategy: strategy(self.partial),
             response_batch_size: DEFAULT_RESPONSE_BATCH_SIZE,
             without_replica_labels: self.replica_labels.clone(),
-            query_hints: Some(thanos::QueryHints {
-                series_hash_label_name: SERIES_HASH_LABEL.to_owned(),
-                ..Default::default()
-            }),
+            query_hints: Some(self.hints(hints)),
+            ..Default::default()
+        }
+    }
+
+    /// What stores are told of the query. Thanos sends the label of the hash and nothing else; its stores
+    /// read none of it. Up to 0.33 sidecars ran functions and steps on their own, and failed without a
+    /// function: none is named, but there is one.
+    fn hints(&self, hints: &Hints) -> thanos::QueryHints {
+        let grouped = hints.by || !hints.grouping.is_empty();
+        // Where series are merged or shared out by their labels, all labels are of use.
+        let whole = !self.replica_labels.is_empty() || self.shard.is_some();
+        let projection = hints.projection.as_ref();
+        let projection = projection.filter(|names| !whole && !names.iter().any(|n| n == SERIES_HASH_LABEL));
+        thanos::QueryHints {
+            func: Some(thanos::Func::default()),
+            grouping: grouped.then(|| thanos::Grouping { by: hints.by, labels: hints.grouping.clone() }),
+            projection_labels: projection.cloned().unwrap_or_default(),
+            projection_include: projection.is_some(),
+            series_hash_label_name: SERIES_HASH_LABEL.to_owned(),
             ..Default::default()
         }
     }

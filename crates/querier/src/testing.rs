@@ -47,6 +47,8 @@ pub(crate) struct Fake {
     pub(crate) sets: Vec<Labels>,
     /// Time range.
     pub(crate) range: (Millis, Millis),
+    /// What it says it is.
+    pub(crate) component: &'static str,
     /// Whether it removes replica labels.
     pub(crate) removes: bool,
     /// Fails before the stream.
@@ -68,6 +70,7 @@ impl Default for Fake {
         Fake {
             sets: Vec::new(),
             range: (Millis::MIN, Millis::MAX),
+            component: "store",
             removes: true,
             refuse: None,
             steps: Vec::new(),
@@ -171,7 +174,7 @@ impl Peer for Fake {
     async fn info(&self) -> Result<InfoResponse, Status> {
         Ok(InfoResponse {
             label_sets: self.sets.iter().map(convert::to_label_set).collect(),
-            component_type: "store".to_owned(),
+            component_type: self.component.to_owned(),
             store: Some(StoreInfo {
                 min_time: self.range.0,
                 max_time: self.range.1,

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::analysis::{Analysis, Context};
 use super::explain::{Known, Outline, outline};
 use super::flow::{Check, Flow, ScalarStep, Select, Source, Step};
+use super::projection::union;
 use super::select::{selection, selector};
 use crate::annotations::Annotations;
 use crate::column::Steps;
@@ -159,7 +160,7 @@ pub(super) struct Compiler<'q> {
     pub lookback: model::Millis,
     parts: Vec<Part>,
     selections: Vec<(Selection, usize)>,
-    /// Selections by what they ask for.
+    /// Selections by what they ask for, labels apart.
     known: HashMap<String, usize>,
     pub steps: Vec<Step>,
     slots: usize,
@@ -305,14 +306,18 @@ impl Compiler<'_> {
         self.slots - 1
     }
 
-    /// The selection of the selector at `id`; equal ones are one.
+    /// The selection of the selector at `id`; those that differ in the labels they need at most are one.
     pub(super) fn selection(&mut self, id: NodeId, extra: model::Millis) -> usize {
-        let new = selection(&self.a, id, self.query.times, self.lookback, extra, self.options);
+        let mut new = selection(&self.a, id, self.query.times, self.lookback, extra, self.options);
+        let projection = new.hints.projection.take();
         let key = format!("{:?} {} {} {:?}", new.matchers, new.mint, new.maxt, new.hints);
         if let Some(at) = self.known.get(&key) {
-            self.selections[*at].1 += 1;
+            let (known, uses) = &mut self.selections[*at];
+            known.hints.projection = union(known.hints.projection.take(), projection);
+            *uses += 1;
             return *at;
         }
+        new.hints.projection = projection;
         self.known.insert(key, self.selections.len());
         self.selections.push((new, 1));
         self.selections.len() - 1

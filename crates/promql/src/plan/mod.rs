@@ -12,6 +12,7 @@ mod explain;
 mod flow;
 mod info;
 mod join;
+mod projection;
 mod select;
 
 pub(crate) use analysis::Analysis;

@@ -1,12 +1,15 @@
 //! What a selector asks of the store: time range, matchers, hints.
 //!
 //! Holds Prometheus' `populateSeries` and `getTimeRangesForSelector`. It knows no operator. Invariant:
-//! every sample that evaluation may look at lies within the selection's time range. Reference:
-//! Prometheus `promql/engine.go`.
+//! every sample that evaluation may look at lies within the selection's time range. No selection asks for
+//! fewer series than match: which of them have a sample at a step is not known before they are read, and so
+//! neither is which of them `limitk` takes. Read `projection` for labels. Reference: Prometheus
+//! `promql/engine.go`.
 
 use model::Millis;
 
 use super::analysis::Analysis;
+use super::projection::projection;
 use crate::engine::{EngineOptions, Times};
 use crate::parse::{DurationArg, Expr, Extended, NodeId, VectorSelector};
 use crate::storage::{Hints, Selection};
@@ -46,8 +49,7 @@ pub(crate) fn selection(
         range: range.unwrap_or(0),
         grouping,
         by,
-        projection: None,
-        limit: 0,
+        projection: projection(a, id),
     };
     Selection { mint: mint.saturating_sub(extra), maxt, matchers: v.matchers.clone(), hints }
 }

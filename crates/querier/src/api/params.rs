@@ -194,6 +194,7 @@ mod tests {
         assert_eq!(ms("2026-10-22T00:00:00.25Z"), 1_792_627_200_250);
         assert_eq!(ms("2026-10-22T02:00:00+02:00"), 1_792_627_200_000);
         assert_eq!((ms("1e300"), ms("-Inf")), (i64::MAX, i64::MIN));
+        assert_eq!((ms("0x1p4"), ms("1_000")), (16_000, 1_000_000));
         for bad in ["", "abc", "1m", "2026-10-22", "0x10"] {
             let want = format!("cannot parse \"{bad}\" to a valid timestamp");
             assert_eq!(parse_time(bad).unwrap_err().text, want);

@@ -351,3 +351,33 @@ async fn requests_are_pruned_by_labels_and_address_and_limited() {
     assert_eq!(proxy.label_sets(), [labels("zone=a"), labels("zone=b")]);
     assert_eq!(proxy.suspects(&labels("job=web zone=a"), 0, 1), ["s1:1"]);
 }
+
+#[tokio::test]
+async fn labels_are_left_out_by_a_single_store_that_asks_no_others() {
+    let hints = thanos::QueryHints {
+        grouping: Some(thanos::Grouping { by: true, labels: vec!["name".to_owned()] }),
+        projection_labels: vec!["name".to_owned()],
+        projection_include: true,
+        ..Default::default()
+    };
+    let all = thanos::QueryHints { projection_labels: vec![], projection_include: false, ..hints.clone() };
+    let holding = |component| Fake { component, ..Fake::holding(one("a")) };
+    let elsewhere = || Fake { range: (2000, 3000), ..Fake::default() };
+    for (fakes, want) in [
+        (vec![holding("store")], &hints),
+        (vec![holding("sidecar"), elsewhere()], &hints),
+        (vec![holding("store"), holding("store")], &all),
+        (vec![holding("query")], &all),
+        (vec![holding("")], &all),
+    ] {
+        let fakes: Vec<Arc<Fake>> = fakes.into_iter().map(Arc::new).collect();
+        let proxy = proxy(fakes.clone(), None).await;
+        let request = thanos::SeriesRequest { query_hints: Some(hints.clone()), ..request(ABORT) };
+        read(&proxy, request).await.unwrap();
+        let seen: Vec<_> = fakes.iter().flat_map(|f| f.seen.lock().clone()).collect();
+        assert!(!seen.is_empty());
+        for request in seen {
+            assert_eq!(request.query_hints.as_ref(), Some(want));
+        }
+    }
+}

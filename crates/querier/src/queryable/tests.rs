@@ -1,7 +1,7 @@
 //! Selections over scripted stores.
 
 use model::{Budget, Samples};
-use promql::{Hints, StorageError};
+use promql::StorageError;
 
 use super::*;
 use crate::pool::Cpus;
@@ -54,7 +54,7 @@ async fn read(mut set: Box<dyn SeriesSet>) -> Result<(usize, Vec<String>), Stora
 #[test]
 fn requests_follow_hints_and_scope() {
     let mut selection = selection();
-    selection.hints = Hints { func: "rate".to_owned(), range: 600_000, limit: 3, ..Hints::default() };
+    selection.hints = Hints { func: "rate".to_owned(), range: 600_000, ..Hints::default() };
     let scope = Scope {
         replica_labels: vec!["replica".to_owned()],
         enforced: Some(Matcher::equal("job", "mine")),
@@ -62,7 +62,7 @@ fn requests_follow_hints_and_scope() {
     };
     let request = scope.request(&selection);
     // Two samples of the coarsest data have to fit into the range.
-    assert_eq!((request.max_resolution_window, request.limit), (300_000, 3));
+    assert_eq!((request.max_resolution_window, request.limit), (300_000, 0));
     assert_eq!((request.aggregates, request.without_replica_labels), (vec![5], vec!["replica".to_owned()]));
     assert_eq!((request.matchers.len(), request.matchers[0].value.as_str()), (1, "mine"));
     assert_eq!(request.partial_response_strategy, thanos::PartialResponseStrategy::Warn as i32);
@@ -70,6 +70,53 @@ fn requests_follow_hints_and_scope() {
     let request = Scope { partial: false, ..scope }.request(&selection);
     assert_eq!((request.max_resolution_window, request.aggregates), (3_600_000, vec![4]));
     assert_eq!(request.partial_response_strategy, thanos::PartialResponseStrategy::Abort as i32);
+}
+
+#[test]
+fn stores_are_told_grouping_and_projection_where_they_may_act_on_it() {
+    let query =
+        |hints: Hints, scope: &Scope| scope.request(&Selection { hints, ..selection() }).query_hints.unwrap();
+    let bare = thanos::QueryHints {
+        func: Some(thanos::Func::default()),
+        series_hash_label_name: "__cf_series_hash__".to_owned(),
+        ..Default::default()
+    };
+    let rate = Hints { func: "rate".to_owned(), step: 1000, range: 60_000, ..Hints::default() };
+    assert_eq!(query(rate.clone(), &scope()), bare);
+    let grouped = |by, label: &[&str]| Hints {
+        func: "max".to_owned(),
+        grouping: label.iter().map(|l| (*l).to_owned()).collect(),
+        by,
+        ..Hints::default()
+    };
+    for (hints, want) in [
+        (grouped(true, &[]), Some((true, vec![]))),
+        (grouped(true, &["a"]), Some((true, vec!["a"]))),
+        (grouped(false, &["a"]), Some((false, vec!["a"]))),
+        (grouped(false, &[]), None),
+    ] {
+        let want = want.map(|(by, labels): (bool, Vec<&str>)| thanos::Grouping {
+            by,
+            labels: labels.into_iter().map(str::to_owned).collect(),
+        });
+        assert_eq!(query(hints, &scope()), thanos::QueryHints { grouping: want, ..bare.clone() });
+    }
+
+    let names = |all: &[&str]| all.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
+    let narrow = Hints { projection: Some(names(&["__name__", "a"])), ..rate.clone() };
+    let told = thanos::QueryHints {
+        projection_labels: names(&["__name__", "a"]),
+        projection_include: true,
+        ..bare.clone()
+    };
+    assert_eq!(query(narrow.clone(), &scope()), told);
+    // By which labels replicas are merged and shards are cut is not the store's to know.
+    let replicas = Scope { replica_labels: names(&["replica"]), ..scope() };
+    assert_eq!(query(narrow.clone(), &replicas), bare);
+    let sharded = Scope { shard: Some(thanos::ShardInfo::default()), ..scope() };
+    assert_eq!(query(narrow, &sharded), bare);
+    let odd = Hints { projection: Some(names(&["__cf_series_hash__"])), ..rate };
+    assert_eq!(query(odd, &scope()), bare);
 }
 
 #[test]
