@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use crate::regexp::node::{Kind, Node};
 use crate::regexp::{Error, Regexp, parse};
 
-/// So many literals at most are drawn from one pattern (an alternation of plain words has no limit).
+/// So many literals at most are drawn from one pattern (an alternation of words has no limit).
 const MAX_SET: usize = 256;
 /// So many shapes at most are tried one after the other.
 const MAX_SHAPES: usize = 16;
@@ -61,7 +61,7 @@ struct Text {
 
 impl Pattern {
     pub(super) fn new(pattern: &str) -> Result<Self, Error> {
-        if let Some(words) = plain_words(pattern) {
+        if let Some(words) = plain_words(pattern).or_else(|| escaped_words(pattern)) {
             return Ok(Pattern::words(words));
         }
         let (node, _) = parse(pattern)?;
@@ -185,6 +185,25 @@ fn plain_words(pattern: &str) -> Option<Vec<String>> {
         return None;
     }
     Some(pattern.split('|').map(str::to_owned).collect())
+}
+
+/// The same with punctuation behind a backslash, as programs write sets of addresses (`10\.0\.0\.1|…`).
+fn escaped_words(pattern: &str) -> Option<Vec<String>> {
+    let mut words = vec![String::new()];
+    let mut chars = pattern.chars();
+    while let Some(c) = chars.next() {
+        let literal = match c {
+            '|' => {
+                words.push(String::new());
+                continue;
+            }
+            '\\' => chars.next().filter(char::is_ascii_punctuation)?,
+            '.' | '+' | '*' | '?' | '(' | ')' | '[' | ']' | '{' | '}' | '^' | '$' => return None,
+            c => c,
+        };
+        words.last_mut()?.push(literal);
+    }
+    Some(words)
 }
 
 fn common_prefix(words: &[String]) -> &str {

@@ -59,6 +59,26 @@ fn common_patterns_need_no_automaton() {
 }
 
 #[test]
+fn any_number_of_escaped_words_is_a_set() {
+    let hosts: Vec<String> = (0..1000).map(|i| format!(r"host-{i}.example:9100|{i}")).collect();
+    let pattern: Vec<String> = hosts.iter().map(|h| h.replace('.', r"\.").replace('|', r"\|")).collect();
+    let m = Matcher::new(MatchType::Regexp, "instance", pattern.join("|")).unwrap();
+    assert_eq!(m.set_matches(), Some(&hosts[..]));
+    assert!(m.matches("host-999.example:9100|999") && !m.matches("host-9-example:9100|9"));
+    // What has a meaning, escaped or not, is no word.
+    for (pattern, yes, no) in [
+        (r"a\.b|c.", "cx", "axb"),
+        (r"\d|a", "5", r"\d"),
+        (r"\Qa.\E|b", "a.", "ax"),
+        (r"a\.b|(c)", "c", "(c)"),
+    ] {
+        let m = Matcher::new(MatchType::Regexp, "a", pattern).unwrap();
+        assert!(m.matches(yes) && !m.matches(no), "{pattern}");
+    }
+    assert!(Matcher::new(MatchType::Regexp, "a", r"a\.b\").is_err());
+}
+
+#[test]
 fn bytes_that_are_no_text_are_kept_and_match_nothing() {
     let m = Matcher::from_bytes(MatchType::Equal, b"a", b"x\xff").unwrap();
     assert_eq!(m.to_string(), r#"a="x\xff""#);
