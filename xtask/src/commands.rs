@@ -35,8 +35,9 @@ const COMMANDS: &[Entry] = &[
     ),
     (
         "bench",
-        "[--promql] --thanos BIN [--prometheus BIN]",
-        "both sides in turn over the same blocks: stores and sidecars, or queriers",
+        "[--promql] --thanos BIN [--prometheus BIN] | --engine [--instructions] | --linear [--instructions]",
+        "both sides in turn over the same blocks: stores and sidecars, or queriers; or the engine alone: \
+         what each query costs, and how that grows",
         bench,
     ),
     ("codegen", "[--check]", "writes (or checks) the messages generated from proto/", codegen),
@@ -117,9 +118,25 @@ fn differential(args: &[String]) -> anyhow::Result<()> {
 }
 
 fn bench(args: &[String]) -> anyhow::Result<()> {
+    match args {
+        [what, rest @ ..] if what == "--engine" => return engine("range_queries", rest),
+        [what, rest @ ..] if what == "--linear" => return engine("linear", rest),
+        _ => {}
+    }
     let promql = args.iter().any(|a| a == "--promql");
     let services = if promql { ["querier", "querier-counting"] } else { ["store-gateway", "sidecar"] };
     tool("bench", "release", &services, args)
+}
+
+/// Prints the table of a bench of `promql`, with counts of instructions if they are wanted.
+fn engine(bench: &str, args: &[String]) -> anyhow::Result<()> {
+    let mut command = cargo();
+    command.args(["bench", "--quiet", "--package", "promql", "--bench", bench]).env("BENCH_TABLE", "1");
+    match args {
+        [] => run(&mut command),
+        [counted] if counted == "--instructions" => run(command.env("BENCH_INSTRUCTIONS", "1")),
+        _ => bail!("usage: cargo xtask bench --engine|--linear [--instructions]"),
+    }
 }
 
 /// Builds a tool of `e2e` with the services it starts, which it finds beside itself, and runs it. A

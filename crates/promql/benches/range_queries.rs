@@ -7,14 +7,20 @@
 //! is kept. What is measured is CPU time of the process, so that other work on the machine does not count.
 //!
 //! `BENCH_PODS` changes the number of pods, `BENCH_THREADS` that of threads, `BENCH_MAX_SAMPLES` sets a
-//! limit that has to be counted for. `BENCH_TABLE=1` prints one line a query instead: name, milliseconds
-//! of CPU, kilobytes allocated.
+//! limit that has to be counted for. `BENCH_TABLE=1` (`cargo xtask bench --engine`) prints one line a query
+//! instead: name, milliseconds of CPU, kilobytes allocated. `BENCH_INSTRUCTIONS=1` (`--instructions`) adds
+//! millions of instructions, which valgrind counts: they do not depend on what else the machine does.
 
 #![allow(clippy::print_stdout, reason = "a table for people")]
+
+#[path = "shared/mod.rs"]
+mod shared;
 
 use std::alloc::System;
 use std::collections::BTreeMap;
 use std::hint::black_box;
+use std::io;
+use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,11 +28,9 @@ use criterion::Criterion;
 use criterion::measurement::{Measurement, ValueFormatter, WallTime};
 use model::labels::METRIC_NAME;
 use model::{Labels, Matcher, Millis, Samples};
-use promql::{
-    Engine, EngineOptions, Points, QueryError, QueryOptions, Queryable, Selection, SeriesSet, Sink,
-    StorageError, Value,
-};
-use rustix::time::{ClockId, clock_gettime};
+use promql::{Engine, EngineOptions, QueryOptions, Queryable, Selection, SeriesSet, StorageError};
+use shared::callgrind::{self, Counter};
+use shared::{Touch, cpu_time, number};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use tsdb_block::chunkenc::{self, Encoding, xor};
 
@@ -185,52 +189,19 @@ impl SeriesSet for Selected {
     }
 }
 
-/// Touches every value.
-#[derive(Default)]
-struct Touch(f64, usize);
-
-impl Sink for Touch {
-    fn scalar(&mut self, _: Millis, value: f64) -> Result<(), QueryError> {
-        self.0 += value;
-        Ok(())
-    }
-
-    fn string(&mut self, _: Millis, _: &[u8]) -> Result<(), QueryError> {
-        Ok(())
-    }
-
-    fn sample(&mut self, _: &Labels, _: Millis, _: Value<'_>) -> Result<(), QueryError> {
-        self.1 += 1;
-        Ok(())
-    }
-
-    fn series(&mut self, _: &Labels, points: Points<'_>) -> Result<(), QueryError> {
-        self.1 += 1;
-        self.0 += points.floats().map(|p| p.1).sum::<f64>();
-        Ok(())
-    }
-}
-
-/// CPU time of this process, of all its threads.
+/// CPU time of this process as Criterion takes it.
 struct CpuTime;
-
-impl CpuTime {
-    fn now() -> Duration {
-        let now = clock_gettime(ClockId::ProcessCPUTime);
-        Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
-    }
-}
 
 impl Measurement for CpuTime {
     type Intermediate = Duration;
     type Value = Duration;
 
     fn start(&self) -> Duration {
-        CpuTime::now()
+        cpu_time()
     }
 
     fn end(&self, begun: Duration) -> Duration {
-        CpuTime::now().saturating_sub(begun)
+        cpu_time().saturating_sub(begun)
     }
 
     fn add(&self, a: &Duration, b: &Duration) -> Duration {
@@ -250,10 +221,13 @@ impl Measurement for CpuTime {
     }
 }
 
-/// Runs every query once.
-fn each(mut measure: impl FnMut(&str, &dyn Fn() -> (f64, usize))) {
-    let number = |name: &str, or: usize| std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(or);
-    let store = Chunks::new(number("BENCH_PODS", 1000));
+fn pods() -> usize {
+    number("BENCH_PODS", 1000)
+}
+
+/// Hands every query to `measure`.
+fn each(mut measure: impl FnMut(&str, &dyn Fn())) {
+    let store = Chunks::new(pods());
     let engine = Engine::new(EngineOptions {
         max_samples: number("BENCH_MAX_SAMPLES", 0),
         parser: promql::parse::Options::all(),
@@ -264,30 +238,48 @@ fn each(mut measure: impl FnMut(&str, &dyn Fn() -> (f64, usize))) {
         let step = if *name == "rate with longer window" { 10 * SCRAPE } else { SCRAPE };
         let query = engine.range(text, 0, 2 * 3_600_000, step, QueryOptions::default()).expect(name);
         measure(name, &|| {
-            let mut sink = Touch::default();
-            query.run(&store, &mut sink).expect(name);
-            (sink.0, sink.1)
+            black_box(query.run(&store, &mut Touch).expect(name));
         });
     }
 }
 
-/// One line a query: the least CPU time of five runs, and the bytes of one.
-fn table() {
+/// One line a query: the least CPU time of five runs, the bytes of one, and its instructions if they are
+/// wanted.
+fn table() -> io::Result<()> {
+    let counted = match std::env::var_os("BENCH_INSTRUCTIONS") {
+        Some(_) => String::from_utf8_lossy(&callgrind::again(Stdio::piped())?.stdout).into_owned(),
+        None => String::new(),
+    };
+    let mut counts = counted.lines().filter_map(|n| n.parse::<f64>().ok());
+    let more = if counted.is_empty() { "" } else { "\tM instructions" };
+    println!("query, {} pods\tms CPU\tKB allocated{more}", pods());
     each(|name, run| {
         let region = Region::new(ALLOCATOR);
-        black_box(run());
+        run();
         let bytes = region.change().bytes_allocated;
         let time = |_| {
-            let begun = CpuTime::now();
-            black_box(run());
-            CpuTime::now().saturating_sub(begun)
+            let begun = cpu_time();
+            run();
+            cpu_time().saturating_sub(begun)
         };
         let least = (0..5).map(time).min().unwrap_or_default();
-        println!("{name}\t{:.3}\t{:.1}", least.as_secs_f64() * 1e3, bytes as f64 / 1e3);
+        print!("{name}\t{:.3}\t{:.1}", least.as_secs_f64() * 1e3, bytes as f64 / 1e3);
+        match counts.next() {
+            Some(count) => println!("\t{:.3}", count / 1e6),
+            None => println!(),
+        }
     });
+    Ok(())
 }
 
-fn main() {
+fn main() -> io::Result<()> {
+    if let Some(mut counter) = Counter::of_process() {
+        each(|_, run| {
+            run();
+            println!("{}", counter.count(run));
+        });
+        return Ok(());
+    }
     if std::env::var_os("BENCH_TABLE").is_some() {
         return table();
     }
@@ -295,8 +287,9 @@ fn main() {
     let mut group = criterion.benchmark_group("range");
     group.sample_size(10).warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
     each(|name, run| {
-        group.bench_function(name, |b| b.iter(|| black_box(run())));
+        group.bench_function(name, |b| b.iter(run));
     });
     group.finish();
     criterion.final_summary();
+    Ok(())
 }

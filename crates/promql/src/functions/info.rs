@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, HashMap};
 use model::labels::METRIC_NAME;
 use model::{Labels, LabelsBuilder, MatchType, Matcher};
 
+use super::absent;
 use crate::Column;
 
 /// The labels by which a series and its info series know each other.
@@ -230,7 +231,11 @@ impl Newest {
         let mut by_identity: HashMap<Identity, Vec<u32>> = HashMap::new();
         // The first pair that disagrees, by step and by the later series of the pair.
         let mut duplicate: Option<(usize, usize, usize)> = None;
-        let occupied = |step: usize| base.iter().any(|(_, column)| column.has(step));
+        let mut occupied: Vec<u64> = Vec::new();
+        for (_, column) in base {
+            absent::mark(&mut occupied, column);
+        }
+        let occupied = |step: usize| occupied.get(step / 64).is_some_and(|word| word >> (step % 64) & 1 == 1);
         for (at, (labels, column)) in infos.iter().enumerate() {
             let chosen = by_identity
                 .entry(identity(labels.metric_name(), labels))

@@ -3,6 +3,8 @@
 //! Holds both kernels and the sorted window that slides along. It knows no histogram quantile.
 //! Invariant: a sorted window is what sorting it afresh (stably, NaN first) would give.
 
+use std::collections::HashMap;
+
 use super::RangeContext;
 use super::notes::{Note, Notes};
 use super::window::Split;
@@ -51,7 +53,7 @@ pub(super) fn quantile_over_time(
 ) {
     let q = &ctx.params[0];
     let mut sorted = Sorted::default();
-    let mut invalid: Vec<f64> = Vec::new();
+    let mut invalid: HashMap<u64, f64> = HashMap::new();
     split.walk(&ctx.windows, (0, 0), |view| {
         if view.values.is_empty() {
             return;
@@ -60,13 +62,13 @@ pub(super) fn quantile_over_time(
             notes.add(Note::Ignored);
         }
         let q = q.at(view.step);
-        if !(0.0..=1.0).contains(&q) && !invalid.iter().any(|seen| seen.to_bits() == q.to_bits()) {
-            invalid.push(q);
+        if !(0.0..=1.0).contains(&q) {
+            invalid.insert(q.to_bits(), q);
         }
         let window = sorted.slide(&split.values, view.first, view.first + view.values.len());
         out.set(view.step, quantile_of_sorted(q, window));
     });
-    for q in invalid {
+    for q in invalid.into_values() {
         ctx.annotations.add(Annotation::invalid_quantile(q, ctx.span));
     }
 }
@@ -99,34 +101,29 @@ fn median_distance(sorted: &[f64], median: f64) -> f64 {
         let mut all: Vec<f64> = (0..n).map(distance).collect();
         return quantile(0.5, &mut all);
     }
-    // Distances fall up to the median and rise behind it: they are drawn in order from the middle.
-    let (mut below, mut above) = (sorted.partition_point(|v| *v < median), 0);
-    above += below;
-    let mut draw = || {
-        let low = below.checked_sub(1).map(&distance);
-        let high = (above < n).then(|| distance(above));
-        match (low, high) {
-            (Some(low), Some(high)) if low <= high => {
-                below -= 1;
-                low
+    // From the middle on distances rise to both sides.
+    let split = sorted.partition_point(|v| *v < median);
+    let (below, above) = (|i: usize| distance(split - 1 - i), |i: usize| distance(split + i));
+    // The distance number `k` of both sides in order.
+    let nth = |k: usize| {
+        // How many of the first `k` lie below.
+        let (mut from, mut to) = (k.saturating_sub(n - split), k.min(split));
+        while from < to {
+            let mid = from + (to - from) / 2;
+            match below(mid) <= above(k - mid - 1) {
+                true => from = mid + 1,
+                false => to = mid,
             }
-            (Some(low), None) => {
-                below -= 1;
-                low
-            }
-            (_, Some(high)) => {
-                above += 1;
-                high
-            }
-            (None, None) => 0.0,
+        }
+        match (from < split, k - from < n - split) {
+            (true, true) => below(from).min(above(k - from)),
+            (true, false) => below(from),
+            (false, _) => above(k - from),
         }
     };
     let rank = 0.5 * (n as f64 - 1.0);
     let lower = rank.floor() as usize;
-    (0..lower).for_each(|_| {
-        draw();
-    });
-    let (low, weight) = (draw(), rank - rank.floor());
-    let high = if lower + 1 < n { draw() } else { low };
+    let (low, weight) = (nth(lower), rank - rank.floor());
+    let high = if lower + 1 < n { nth(lower + 1) } else { low };
     low * (1.0 - weight) + high * weight
 }
