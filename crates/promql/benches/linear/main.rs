@@ -73,14 +73,17 @@ fn time(call: &dyn Fn()) -> f64 {
     }
 }
 
+/// What there is, and the times of a query: first, last, count.
+type Setting = (Shape, (Millis, Millis, usize));
+
 /// The same queries at four sizes of one thing.
 struct Sweep {
     axis: Axis,
     about: &'static str,
     cases: &'static [Case],
     sizes: [usize; 4],
-    /// What there is at a size, and the times of a query: first, last, count.
-    at: fn(usize) -> (Shape, (Millis, Millis, usize)),
+    /// What there is at a size, and when it is asked for.
+    at: fn(usize) -> Setting,
     /// How many units there are at a size.
     units: fn(usize) -> usize,
 }
